@@ -1,0 +1,91 @@
+/**
+ * One verb from its words to its exit code: parse by its table, check, run, and say what went wrong. Every verb goes through
+ * here, however it was found.
+ */
+import { TqError } from '../errors.ts';
+import type { Io } from '../print.ts';
+import type { Queue } from '../queue/open.ts';
+import { report } from '../report.ts';
+import type { System } from '../system.ts';
+import { checkArgs, parseWords, type Words } from './parse.ts';
+import { allFlags, type CommandSpec, type Ctx } from './spec.ts';
+
+export interface Outside {
+  system: System;
+  io: Io;
+  /** Shows the help of a verb. */
+  help(spec: CommandSpec): Promise<number>;
+}
+
+/** Never throws: trouble is printed and becomes the exit code. */
+export async function execute(spec: CommandSpec, words: readonly string[], outside: Outside): Promise<number> {
+  const { sub, rest } = chooseSub(spec, words);
+  try {
+    const parsed = parseWords(rest, allFlags(sub));
+    if (parsed.flags['help'] === true) return await outside.help(sub);
+    if (sub.run === undefined) throw missingSub(sub, parsed);
+    checkArgs(sub, parsed);
+    return await sub.run(makeCtx(sub, parsed, outside));
+  } catch (error) {
+    return report(error, outside.io, {
+      json: hasSwitch(rest, 'json'),
+      passesCode: sub.passesCode === true || (sub.passesCode ?? []).some((name) => hasSwitch(rest, name)),
+      doing: `tq ${sub.name}`,
+      debug: outside.system.env['TQ_DEBUG'] === '1',
+    });
+  }
+}
+
+/** The verb below `spec` that the first word names; flags that every verb takes may stand before it. */
+function chooseSub(spec: CommandSpec, words: readonly string[]): { sub: CommandSpec; rest: readonly string[] } {
+  if (spec.subs === undefined) return { sub: spec, rest: words };
+  const at = leadLength(words);
+  const sub = spec.subs.find((s) => s.name === `${spec.name} ${words[at]}`);
+  return sub === undefined ? { sub: spec, rest: words } : { sub, rest: words.toSpliced(at, 1) };
+}
+
+/** How many words at the beginning are `-D DIR` and `--json`. */
+export function leadLength(words: readonly string[]): number {
+  let at = 0;
+  for (;;) {
+    const word = words[at];
+    if (word === '--json' || (word?.startsWith('--dir=') ?? false) || /^-D./s.test(word ?? '')) at += 1;
+    else if ((word === '-D' || word === '--dir') && words[at + 1] !== undefined) at += 2;
+    else return at;
+  }
+}
+
+function missingSub(spec: CommandSpec, parsed: Words): TqError {
+  const names = (spec.subs ?? []).map((s) => s.name.slice(spec.name.length + 1)).join('|');
+  const [word] = parsed.args;
+  const message = word === undefined ? `tq ${spec.name}: what to do with it is missing` : `tq ${spec.name}: unknown word ${JSON.stringify(word)}`;
+  return new TqError('USAGE', message, { hint: `tq ${spec.name} ${names}` });
+}
+
+function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx {
+  let opened: Promise<Queue> | undefined;
+  const dir = parsed.flags['dir'];
+  return {
+    flags: parsed.flags as Ctx['flags'],
+    args: spec.tail === 'command' ? parsed.args : [...parsed.args, ...(parsed.rest ?? [])],
+    command: spec.tail === 'command' ? parsed.rest : undefined,
+    json: parsed.flags['json'] === true,
+    io,
+    system,
+    queue() {
+      opened ??= open(typeof dir === 'string' ? dir : undefined, system);
+      return opened;
+    },
+  };
+}
+
+async function open(flag: string | undefined, system: System): Promise<Queue> {
+  const { findQueue, openFound } = await import('../queue/open.ts');
+  return openFound(findQueue({ flag, env: system.env, cwd: system.cwd() }));
+}
+
+/** For errors in the words themselves, when no parse says what they mean. */
+function hasSwitch(words: readonly string[], name: string): boolean {
+  const end = words.indexOf('--');
+  return (end < 0 ? words : words.slice(0, end)).includes(`--${name}`);
+}

@@ -1,0 +1,25 @@
+/**
+ * `tq retry`: run finished tasks again.
+ */
+import { DRY_RUN_FLAG, FILTER_FLAGS, SELECTOR, YES_FLAG } from './flags/filter.ts';
+import { notWired } from './not-wired.ts';
+import { defineCommand } from './spec.ts';
+
+export const command = defineCommand({
+  name: 'retry',
+  section: 'CHANGING',
+  summary: 'run finished tasks again, as their next attempt',
+  description: 'With fresh retries. What was skipped because of them goes back to waiting.',
+  examples: [
+    { command: 'tq retry 7k2p', text: 'one task' },
+    { command: 'tq retry -g nightly --failed --in 10m', text: 'what failed in a group, in ten minutes' },
+  ],
+  args: SELECTOR,
+  flags: {
+    in: { value: 'D', help: 'not before this long from now' },
+    ...YES_FLAG,
+    ...DRY_RUN_FLAG,
+    ...FILTER_FLAGS,
+  },
+  run: notWired,
+});

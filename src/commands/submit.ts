@@ -1,0 +1,79 @@
+/**
+ * `tq submit`: flags, script and standard input become a task, the task goes into the queue, its id goes to stdout.
+ */
+import fs from 'node:fs';
+import { TqError, usage } from '../errors.ts';
+import { printJson } from '../print.ts';
+import { preview, submitTask } from '../queue/submit.ts';
+import type { System } from '../system.ts';
+import { buildTask, type SubmitFlags, type TaskDraft } from '../task/build.ts';
+import { quoted } from '../task/visible.ts';
+import { SUBMIT_FLAGS } from './flags/submit.ts';
+import { defineCommand } from './spec.ts';
+
+export const command = defineCommand({
+  name: 'submit',
+  section: 'SUBMITTING',
+  aliases: ['add'],
+  summary: 'put a task into the queue and print its id',
+  description:
+    'The words after -- are an argv and are run exactly as they are; a shell is used only with -c, --step or --script. ' +
+    'stdout is the id and nothing else: one for an array or a workflow, one per line for --batch.',
+  examples: [
+    { command: 'id=$(tq submit -- make -j4 all)', text: 'a command' },
+    { command: "tq submit -c 'sort big.txt | uniq -c > counts.txt'", text: 'a line of shell' },
+    { command: 'tq submit --retries 3 --timeout 2h --mem 8G -- ./train.sh', text: 'tried up to four times, on a worker with 8G to spare' },
+    { command: 'tq submit --after $id --in 10m -- ./publish.sh', text: 'when that one is done, and not before ten minutes from now' },
+    { command: 'tq submit --script job.sh -- input.csv', text: 'a script with its own #TQ lines, and its argument' },
+  ],
+  args: [],
+  flags: SUBMIT_FLAGS,
+  tail: 'command',
+  passesCode: ['wait', 'follow'],
+  async run(ctx) {
+    const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
+    const queue = await ctx.queue();
+    if (ctx.flags['dry-run'] === true) {
+      printJson(await preview(queue, draft), ctx.io);
+      return 0;
+    }
+    const { id, task } = await submitTask(queue, draft);
+    if (ctx.flags.wait === true || ctx.flags.follow === true) throw new TqError('INTERNAL', '--wait and --follow are not wired');
+    if (ctx.json) printJson(task, ctx.io);
+    else ctx.io.out(`${id}\n`);
+    return 0;
+  },
+});
+
+/** The task that these flags describe. Reads the files that they name; writes nothing. */
+export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: System): Promise<TaskDraft> {
+  let flags = given;
+  if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
+  const scriptText = flags.script === undefined ? undefined : readNamed(flags.script, '--script', system);
+  if (scriptText !== undefined) {
+    const { mergeFlags, scriptFlags } = await import('./script-flags.ts');
+    const own = scriptFlags(scriptText.toString('utf8'), flags.script === '-' ? '--script' : flags.script!);
+    flags = mergeFlags(own, { ...flags }, SUBMIT_FLAGS) as SubmitFlags;
+  }
+  const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
+  return buildTask(flags, {
+    now: system.now(),
+    cwd: system.cwd(),
+    env: system.env,
+    user: system.user(),
+    host: system.host(),
+    argv,
+    ...(scriptText === undefined ? {} : { scriptText }),
+    ...(stdinData === undefined ? {} : { stdinData }),
+  });
+}
+
+function readNamed(file: string, flag: string, system: System): Buffer {
+  if (file === '-') return system.readStdin();
+  try {
+    return fs.readFileSync(file);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    throw new TqError('USAGE', `${flag}: cannot read ${quoted(file)}: ${code}`, { cause: error });
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Burial: what a session that is over leaves under `running/` is settled, then its directory is removed, which revokes it (a
+ * late rename into it finds no directory). Every step may be repeated by another undertaker.
+ */
+import type { Outcome, Task } from '../task/types.ts';
+import { decideNext, type Ended } from '../task/decide.ts';
+import { carryCancel, readCancel } from './cancel.ts';
+import { serverNow } from './clock.ts';
+import { isGone, strongList } from './fsx.ts';
+import { cancelName, entryName, parseEntry, randomText } from './layout.ts';
+import type { Queue } from './open.ts';
+import { readTaskAt, settle, tallyBefore } from './outcome.ts';
+import { isSetSession, parseSession } from './session.ts';
+import { publishSpool } from './spool.ts';
+import { readIfThere, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { putBack } from './set.ts';
+import { ring } from './signal.ts';
+
+/** How sure the undertaker is. A lease that ran out is a suspicion: a new entry proves life and stops the burial. */
+export type Death = { proved: true; reason: string } | { proved: false; reason: string };
+
+/** `buried`: nothing of the session is left. `alive`: it claimed something meanwhile. `pending`: what is left could not go yet. */
+export type Burial = 'buried' | 'alive' | 'pending';
+
+const TRIES = 5;
+
+export async function bury(q: Queue, session: string, death: Death): Promise<Burial> {
+  await publishSpool(q, session);
+  const dir = q.lay.session(session);
+  const seen = new Set<string>();
+  for (let round = 0; round < TRIES; round++) {
+    let names: string[];
+    try {
+      names = await strongList(q.fsx, dir);
+    } catch (error) {
+      if (isGone(error)) return 'buried';
+      throw error;
+    }
+    const entries = names.map(parseEntry).filter((e) => e !== undefined);
+    const tasks = entries.filter((e) => !e.cancel);
+    // A `.cancel` is no sign of life; an entry that was not there before is.
+    if (round > 0 && !death.proved && tasks.some((e) => !seen.has(e.name))) return 'alive';
+    const cancels = new Set(entries.filter((e) => e.cancel).map((e) => `${e.id}.a${e.n}`));
+    for (const e of tasks) {
+      seen.add(e.name);
+      if (isSetSession(session)) await putBack(q, session, e.id, e.n);
+      else await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+    }
+    for (const e of entries) {
+      if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
+    }
+    if (await rmdirIfEmpty(q.fsx, dir)) {
+      await ring(q);
+      return 'buried';
+    }
+    for (const name of names) {
+      // What is no entry is nobody's: a stray file may be removed, a directory (somebody's probe) goes by itself.
+      if (parseEntry(name) === undefined) await q.fsx.unlink(`${dir}/${name}`).catch(() => undefined);
+    }
+  }
+  return 'pending';
+}
+
+/**
+ * Publishes `lost` for an entry that its session does not run any more (what is there already counts) and makes the move that
+ * the outcome names. Never look, then move.
+ */
+export async function settleLost(q: Queue, session: string, id: string, n: number, reason: string, canceled: boolean): Promise<void> {
+  const file = `${q.lay.session(session)}/${entryName(id, n)}`;
+  const task = await readTaskAt(q, file, id);
+  if (task === undefined) return;
+  const started = (await readIfThere(q, q.lay.log(id, n))) !== undefined;
+  const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
+  await settle(q, session, lost, task, canceled);
+}
+
+export async function lostOutcome(
+  q: Queue,
+  session: string,
+  task: Task,
+  n: number,
+  how: { reason: string; started: boolean; canceled: boolean },
+): Promise<Outcome> {
+  const now = await serverNow(q);
+  const before = await tallyBefore(q, task.id, n);
+  const parts = parseSession(session);
+  const owner = parts?.owner ?? session;
+  const startedAt = how.started ? await logTime(q, task.id, n) : null;
+  const ended: Ended = how.canceled ? { how: 'cause', kind: 'canceled' } : { how: 'lost', reason: how.reason };
+  const { next, tally } = decideNext({
+    task,
+    ended,
+    tally: before,
+    worker: owner,
+    started: how.started,
+    startedAt,
+    endedAt: now,
+    random: Math.random,
+  });
+  const reason = how.canceled ? ((await readCancel(q, session, task.id, n)).reason ?? 'canceled') : how.reason;
+  return {
+    schema: 'tq.outcome/1',
+    id: task.id,
+    attempt: n,
+    nonce: randomText(12),
+    outcome: how.canceled ? 'canceled' : 'lost',
+    started: how.started,
+    worker: owner,
+    session,
+    host: '',
+    pid: null,
+    startedAt,
+    endedAt: now,
+    durationMs: startedAt === null ? null : Math.max(0, Math.round(now - startedAt)),
+    exitCode: null,
+    signal: null,
+    cpuMs: null,
+    maxRssKb: null,
+    reason,
+    next,
+    tally,
+  };
+}
+
+/** When the log was made: the start of the attempt by the server's clock. */
+async function logTime(q: Queue, id: string, n: number): Promise<number | null> {
+  try {
+    const s = await q.fsx.stat(q.lay.log(id, n));
+    return Math.round(s.birthtimeMs > 0 ? s.birthtimeMs : s.mtimeMs);
+  } catch {
+    return null;
+  }
+}
+
+/** Removes a request whose task is settled by the caller. */
+export async function dropCancel(q: Queue, session: string, id: string, n: number): Promise<void> {
+  await unlinkQuietly(q.fsx, `${q.lay.session(session)}/${cancelName(id, n)}`);
+}

@@ -1,0 +1,113 @@
+/**
+ * Cancel. What does not run is moved; what runs gets a `.cancel` beside its entry, which its worker sees at the next heartbeat.
+ * A request outlives the entry it was made for: whoever finds one without its entry carries it to where the task is now.
+ */
+import { errnoOf, TqError } from '../errors.ts';
+import { isTerminal, type Task } from '../task/types.ts';
+import { serverNow } from './clock.ts';
+import { afterTerminal } from './depend.ts';
+import { locate, type Located } from './find.ts';
+import { isGone, listOrEmpty } from './fsx.ts';
+import { freeTokens, tokensOf } from './keys.ts';
+import { cancelName } from './layout.ts';
+import type { Queue } from './open.ts';
+import { readTaskAt } from './outcome.ts';
+import { ring } from './signal.ts';
+import { move, unlinkQuietly } from './steps.ts';
+import { writeWhy } from './why.ts';
+
+export interface CancelRequest {
+  reason: string | null;
+  /** Without the grace period. */
+  now: boolean;
+  by: { user: string; host: string } | null;
+}
+
+/** `canceled`: it has ended so. `asked`: it runs, and its worker was asked. */
+export type CancelResult = 'canceled' | 'asked';
+
+/** Throws NOT_FOUND, and WRONG_STATE when it has ended already (then nothing changed). */
+export async function cancelTask(q: Queue, id: string, request: CancelRequest): Promise<CancelResult> {
+  for (let round = 0; round < 20; round++) {
+    const at = await locate(q, id, round > 0);
+    if (at === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`);
+    if (isTerminal(at.state)) throw new TqError('WRONG_STATE', `${id} is ${at.state} already`, { hint: `tq show ${id}` });
+    if (at.place.state === 'running') {
+      if (await askToCancel(q, at.place.session, id, at.n, request)) return 'asked';
+      continue;
+    }
+    if (await cancelHere(q, at, request)) return 'canceled';
+  }
+  throw new TqError('QUEUE_UNUSABLE', `cannot cancel ${id}: it keeps moving`, { hint: 'try again' });
+}
+
+async function cancelHere(q: Queue, at: Located, request: CancelRequest): Promise<boolean> {
+  const task = await readTaskAt(q, at.file, at.id);
+  if (task === undefined) return false;
+  await writeWhy(q, at.id, at.n, 'canceled', { at: await serverNow(q), by: request.by, reason: request.reason });
+  return endWithoutAttempt(q, at, task, 'canceled');
+}
+
+/** Moves a task that does not run to a terminal place, frees its key and tells its dependants. False: it was moved meanwhile. */
+export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state: 'canceled' | 'skipped' | 'done'): Promise<boolean> {
+  const tokens = task.key === undefined ? [] : await tokensOf(q, task.key, task.id);
+  if ((await move(q, at.file, q.lay.entry({ state }, at.id, at.n))) !== 'moved') return false;
+  await freeTokens(q, tokens);
+  await afterTerminal(q, task);
+  return true;
+}
+
+/** Creates the request beside the running entry. False: the session is gone, or the entry left it: look for the task again. */
+async function askToCancel(q: Queue, session: string, id: string, n: number, request: CancelRequest): Promise<boolean> {
+  const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
+  const text = `${JSON.stringify(request)}\n`;
+  try {
+    await q.fsx.create(path, text);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (isGone(error)) return false;
+    if (code !== 'EEXIST') throw error;
+    // Asked before (or touched by hand): the newer request's words count, `--now` above all.
+    if (request.now || request.reason !== null) await q.fsx.overwrite(path, text);
+  }
+  await ring(q);
+  return true;
+}
+
+/** What a request says; one made by `touch` says nothing. */
+export async function readCancel(q: Queue, session: string, id: string, n: number): Promise<CancelRequest> {
+  try {
+    const raw = JSON.parse(await q.fsx.read(`${q.lay.session(session)}/${cancelName(id, n)}`)) as Partial<CancelRequest>;
+    return { reason: typeof raw.reason === 'string' ? raw.reason : null, now: raw.now === true, by: raw.by ?? null };
+  } catch {
+    return { reason: null, now: false, by: null };
+  }
+}
+
+/**
+ * A `.cancel` of attempt `n` whose entry has left this session: moved to canceled where the task rests, passed on to the attempt
+ * that runs now, dropped when the task has ended or was retried by a person since (a request is not for a later wish).
+ */
+export async function carryCancel(q: Queue, session: string, id: string, n: number): Promise<void> {
+  const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
+  const request = await readCancel(q, session, id, n);
+  for (let round = 0; round < 4; round++) {
+    const at = await locate(q, id, true);
+    if (at === undefined) continue;
+    if (isTerminal(at.state) || (await retriedBetween(q, id, n, at.n))) break;
+    if (at.place.state === 'running') {
+      if (at.place.session === session && at.n === n) return;
+      if (await askToCancel(q, at.place.session, id, at.n, request)) break;
+      continue;
+    }
+    if (await cancelHere(q, at, request)) break;
+  }
+  await unlinkQuietly(q.fsx, path);
+}
+
+async function retriedBetween(q: Queue, id: string, from: number, to: number): Promise<boolean> {
+  if (to <= from) return false;
+  const names = new Set(await listOrEmpty(q.fsx, q.lay.runs(id), true));
+  for (let n = from; n < to; n++) if (names.has(`${id}.a${n}.retried`)) return true;
+  return false;
+}

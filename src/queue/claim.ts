@@ -1,0 +1,206 @@
+/**
+ * Claiming: which tasks to try, in which order, and the rename that decides. The window is one listing of the oldest bucket of
+ * the best priority among the lanes that a worker serves; it is used up before anything is listed again, so the cost of a claim
+ * does not depend on the queue's length. The bucket's lockfile keeps claimers out of each other's way; nothing depends on it.
+ */
+import { parseEntry, parsePrio, prioName, entryName, idTime } from './layout.ts';
+import { isGone, listOrEmpty } from './fsx.ts';
+import { lockBucket, type Unlock } from './lock.ts';
+import type { Queue } from './open.ts';
+import { move, rmdirIfEmpty } from './steps.ts';
+import { serverNow } from './clock.ts';
+
+export interface Candidate {
+  id: string;
+  /** Attempts used so far. */
+  n: number;
+  lane: string;
+  priority: number;
+  /** Its directory. */
+  dir: string;
+}
+
+export interface Claimed extends Candidate {
+  /** The attempt that this claim made. */
+  attempt: number;
+  /** `running/<session>/<id>.a<attempt>.json` */
+  file: string;
+}
+
+export interface ClaimRules {
+  /** Whether this worker can serve the lane; must be cheap, the answer is kept by the caller. */
+  serves(lane: string): boolean | Promise<boolean>;
+  /** Whether to leave a candidate for now (it failed here, it does not fit, ...). */
+  leave(candidate: Candidate): boolean | Promise<boolean>;
+}
+
+/** A kept listing. Drop it (make a new one) when the bell rang. */
+export interface Window {
+  entries: Candidate[];
+  at: number;
+  /** Directories that the window came from; empty ones are removed when it is used up. */
+  dirs: string[];
+  /** Candidates that were left: their buckets are not empty, and later buckets must still be looked at. */
+  left: number;
+}
+
+export function emptyWindow(): Window {
+  return { entries: [], at: 0, dirs: [], left: 0 };
+}
+
+/** Buckets older than this may be removed when empty, ms; younger ones are still being filled. */
+const BUCKET_SETTLED_MS = 15_000;
+
+/**
+ * Claims up to `count` tasks into `running/<session>/`. Fewer than asked: there is nothing more to take now. Throws
+ * `RevokedError` when the session has been buried.
+ */
+export async function claim(q: Queue, session: string, w: Window, rules: ClaimRules, count: number): Promise<Claimed[]> {
+  const claimed: Claimed[] = [];
+  let refilled = false;
+  const skipped = new Set<string>();
+  while (claimed.length < count) {
+    if (w.at >= w.entries.length) {
+      if (refilled && claimed.length === 0 && w.entries.length === 0) break;
+      await refill(q, w, rules, skipped);
+      refilled = true;
+      if (w.entries.length === 0) break;
+    }
+    const before = claimed.length;
+    await claimFrom(q, session, w, rules, count, claimed, skipped);
+    if (claimed.length === before && w.at < w.entries.length) break;
+  }
+  return claimed;
+}
+
+async function claimFrom(q: Queue, session: string, w: Window, rules: ClaimRules, count: number, claimed: Claimed[], skipped: Set<string>): Promise<void> {
+  let unlock: Unlock | undefined;
+  let locked = '';
+  try {
+    while (w.at < w.entries.length && claimed.length < count) {
+      const c = w.entries[w.at++]!;
+      if (await rules.leave(c)) {
+        skipped.add(c.id);
+        w.left++;
+        continue;
+      }
+      if (locked !== c.dir) {
+        await unlock?.();
+        unlock = await lockBucket(q, c.dir);
+        locked = c.dir;
+      }
+      const attempt = c.n + 1;
+      const file = `${q.lay.session(session)}/${entryName(c.id, attempt)}`;
+      const result = await tryClaim(q, `${c.dir}/${entryName(c.id, c.n)}`, file);
+      if (result === 'revoked') throw new RevokedError(session);
+      if (result === 'moved') claimed.push({ ...c, attempt, file });
+    }
+  } finally {
+    await unlock?.();
+  }
+}
+
+/**
+ * The rename is the claim. ENOENT: the own directory is listed strongly, since a lost reply looks the same. The target directory
+ * is never made here: its absence means that this session was buried.
+ */
+async function tryClaim(q: Queue, source: string, target: string): Promise<'moved' | 'gone' | 'revoked'> {
+  try {
+    await q.fsx.rename(source, target);
+    return 'moved';
+  } catch (error) {
+    if (!isGone(error)) return move(q, source, target);
+  }
+  let mine: string[];
+  try {
+    const { strongList } = await import('./fsx.ts');
+    mine = await strongList(q.fsx, target.slice(0, target.lastIndexOf('/')));
+  } catch (error) {
+    if (isGone(error)) return 'revoked';
+    throw error;
+  }
+  return mine.includes(target.slice(target.lastIndexOf('/') + 1)) ? 'moved' : 'gone';
+}
+
+export class RevokedError extends Error {
+  constructor(session: string) {
+    super(`session ${session} was buried`);
+  }
+}
+
+/**
+ * Lists anew: the best priority over all served lanes, its oldest bucket with entries that are not to be left. Entries of several
+ * lanes at the same priority are merged in id order.
+ */
+async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlySet<string>): Promise<void> {
+  for (const dir of w.dirs) await tidy(q, dir);
+  w.entries = [];
+  w.at = 0;
+  w.dirs = [];
+  w.left = 0;
+  const root = `${q.dir}/queued`;
+  const byPriority = new Map<number, string[]>();
+  for (const lane of (await listOrEmpty(q.fsx, root)).toSorted()) {
+    if (lane.startsWith('.') || !(await rules.serves(lane))) continue;
+    for (const prio of await listOrEmpty(q.fsx, `${root}/${lane}`)) {
+      const p = parsePrio(prio);
+      if (p === undefined) continue;
+      const lanes = byPriority.get(p);
+      if (lanes === undefined) byPriority.set(p, [lane]);
+      else lanes.push(lane);
+    }
+  }
+  for (const priority of [...byPriority.keys()].toSorted((a, b) => b - a)) {
+    const lanes = byPriority.get(priority)!;
+    const cursors = lanes.map((lane) => bucketCursor(q, `${root}/${lane}/${prioName(priority)}`));
+    const heads = await Promise.all(cursors.map((c) => c.next()));
+    for (;;) {
+      let oldest: string | undefined;
+      for (const h of heads) if (!h.done && (oldest === undefined || h.value < oldest)) oldest = h.value;
+      if (oldest === undefined) break;
+      for (const [i, h] of heads.entries()) {
+        if (h.done || h.value !== oldest) continue;
+        const dir = `${root}/${lanes[i]!}/${prioName(priority)}/${oldest}`;
+        w.dirs.push(dir);
+        for (const name of await listOrEmpty(q.fsx, dir)) {
+          const e = parseEntry(name);
+          if (e !== undefined && !e.cancel && !skipped.has(e.id)) w.entries.push({ id: e.id, n: e.n, lane: lanes[i]!, priority, dir });
+        }
+        heads[i] = await cursors[i]!.next();
+      }
+      if (w.entries.length > 0) {
+        if (w.entries.length > 1) w.entries.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+        return;
+      }
+      for (const dir of w.dirs) await tidy(q, dir);
+      w.dirs = [];
+    }
+  }
+}
+
+/** Bucket paths below a priority's directory, oldest first, listed as they are needed. */
+async function* bucketCursor(q: Queue, base: string): AsyncGenerator<string> {
+  for (const a of (await listOrEmpty(q.fsx, base)).toSorted()) {
+    if (a.startsWith('.') || a.length !== 4) continue;
+    const inner = (await listOrEmpty(q.fsx, `${base}/${a}`)).filter((b) => b.length === 2).toSorted();
+    if (inner.length === 0) await tidyUp(q, `${base}/${a}`);
+    for (const b of inner) yield `${a}/${b}`;
+  }
+}
+
+/** Removes an emptied bucket and the directories above it, unless it is young enough to be filled right now. */
+async function tidy(q: Queue, dir: string): Promise<void> {
+  const parts = dir.split('/');
+  const b = parts.at(-1)!;
+  const a = parts.at(-2)!;
+  if ((await serverNow(q)) - idTime(`${a}${b}zzz`) < BUCKET_SETTLED_MS) return;
+  if (!(await rmdirIfEmpty(q.fsx, dir))) return;
+  await tidyUp(q, parts.slice(0, -1).join('/'));
+}
+
+async function tidyUp(q: Queue, dir: string): Promise<void> {
+  const { length } = `${q.dir}/queued`;
+  for (let at = dir; at.length > length; at = at.slice(0, at.lastIndexOf('/'))) {
+    if (!(await rmdirIfEmpty(q.fsx, at))) return;
+  }
+}

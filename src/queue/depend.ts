@@ -1,0 +1,169 @@
+/**
+ * Who waits for whom. A child is written to waiting, then a marker under each parent, then it looks whether the parents ended;
+ * who finishes a parent moves it first and then reads the markers. Moving the child is one rename, so both may try. The sweep
+ * of `waiting` repeats the look for what a crash left, from the child's own file.
+ */
+import { TqError } from '../errors.ts';
+import { isTerminal, TERMINAL, type Parent, type Task, type TerminalState } from '../task/types.ts';
+import { serverNow } from './clock.ts';
+import { entriesOf, locate, locateEnded, type Located } from './find.ts';
+import { listOrEmpty } from './fsx.ts';
+import { bucketOf } from './layout.ts';
+import type { Queue } from './open.ts';
+import { holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
+import { readTaskAt } from './outcome.ts';
+import { ring } from './signal.ts';
+import { createOnce, move, readIfThere } from './steps.ts';
+import { defineLane } from './submit.ts';
+import { timedPlace } from './task-file.ts';
+import { readWhy, writeWhy } from './why.ts';
+
+/** Throws NOT_FOUND for a parent that never was. One that gc took away counts by its kept outcome. */
+export async function checkParents(q: Queue, parents: readonly Parent[]): Promise<void> {
+  for (const { id, kind } of parents) {
+    if ((await endedState(q, id)) !== undefined) continue;
+    if ((await locate(q, id)) !== undefined) continue;
+    throw new TqError('NOT_FOUND', `--${kind}: no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
+  }
+}
+
+/** Markers under each parent, then the look; the child must be in waiting already. */
+export async function linkToParents(q: Queue, child: Task): Promise<void> {
+  for (const { id } of child.after ?? []) await createOnce(q, `${q.lay.after(id)}/${flatBucket(child.id)}/${child.id}`, '');
+  await tryRelease(q, child.id);
+}
+
+function flatBucket(id: string): string {
+  return bucketOf(id).replace('/', '');
+}
+
+/** The state in which a task ended, from its entry or from what gc left of it; undefined while it has not ended. */
+export async function endedState(q: Queue, id: string, strong = false): Promise<TerminalState | undefined> {
+  const at = await locateEnded(q, id, strong);
+  if (at !== undefined && isTerminal(at.state)) return at.state;
+  for (const name of await listOrEmpty(q.fsx, q.lay.gone(id), strong)) {
+    if (!name.startsWith(`${id}.`)) continue;
+    const state = name.slice(id.length + 1);
+    if ((TERMINAL as readonly string[]).includes(state)) return state as TerminalState;
+  }
+  return undefined;
+}
+
+export type Verdict = { kind: 'wait'; parent: string } | { kind: 'go' } | { kind: 'skip'; parent: string; reason: string };
+
+/** Pure: what the parents' states mean for the child. Undefined state: has not ended. */
+export function judge(parents: readonly Parent[], states: ReadonlyArray<TerminalState | undefined>): Verdict {
+  let waiting: string | undefined;
+  for (const [i, p] of parents.entries()) {
+    const state = states[i];
+    if (state === undefined) {
+      waiting ??= p.id;
+      continue;
+    }
+    if ((p.kind === 'after' || p.kind === 'after-each') && state !== 'done') return { kind: 'skip', parent: p.id, reason: `parent ${p.id} ended ${state}` };
+    if (p.kind === 'after-notok' && state === 'done') return { kind: 'skip', parent: p.id, reason: `parent ${p.id} ended done` };
+  }
+  return waiting === undefined ? { kind: 'go' } : { kind: 'wait', parent: waiting };
+}
+
+/** Moves a child on if its parents say so. Safe for anyone at any time; a child that is not in waiting is left alone. */
+export async function tryRelease(q: Queue, childId: string, strong = q.network): Promise<'released' | 'skipped' | 'waiting' | 'elsewhere'> {
+  const at = await waitingEntry(q, childId);
+  if (at === undefined) return 'elsewhere';
+  const task = await readTaskAt(q, at.file, childId);
+  if (task === undefined) return 'elsewhere';
+  // A task with a key settles the key first; until then it is not admitted.
+  if (task.key !== undefined && !(await holdsKey(q, task.key, task.id))) {
+    await settleKey(q, task, at);
+    return 'waiting';
+  }
+  return release(q, at, task, strong);
+}
+
+async function release(q: Queue, at: Located, task: Task, strong: boolean): Promise<'released' | 'skipped' | 'waiting' | 'elsewhere'> {
+  const parents = task.after ?? [];
+  const states: Array<TerminalState | undefined> = [];
+  for (const p of parents) states.push(await endedState(q, p.id, strong));
+  const verdict = judge(parents, states);
+  if (verdict.kind === 'wait') return 'waiting';
+  const now = await serverNow(q);
+  if (verdict.kind === 'skip') {
+    await writeWhy(q, task.id, at.n, 'skipped', { at: now, by: null, reason: verdict.reason, parent: verdict.parent });
+    const tokens = task.key === undefined ? [] : await tokensOf(q, task.key, task.id);
+    const moved = await move(q, at.file, q.lay.entry({ state: 'skipped' }, task.id, at.n));
+    if (moved !== 'moved') return 'elsewhere';
+    await freeTokens(q, tokens);
+    await afterTerminal(q, task);
+    return 'skipped';
+  }
+  const first = at.n === 0;
+  const held = first && task.hold === true && (await readIfThere(q, releasedMark(q, task.id))) === undefined;
+  const place = held ? ({ state: 'held' } as const) : timedPlace(task, now, first ? task.notBefore : undefined);
+  if (place.state === 'queued') await defineLane(q, task);
+  const moved = await move(q, at.file, q.lay.entry(place, task.id, at.n));
+  if (moved !== 'moved') return 'elsewhere';
+  await ring(q);
+  return 'released';
+}
+
+/** Made when a task created held is released: from then on waiting does not lead back to held. */
+export function releasedMark(q: Queue, id: string): string {
+  return `${q.lay.runs(id)}/${id}.released`;
+}
+
+async function waitingEntry(q: Queue, id: string): Promise<Located | undefined> {
+  const dir = q.lay.dir({ state: 'waiting' }, id);
+  for (const name of await listOrEmpty(q.fsx, dir, q.network)) {
+    const m = name.startsWith(`${id}.a`) ? /\.a(\d+)\.json$/.exec(name) : null;
+    if (m !== null) return { id, n: Number(m[1]), state: 'waiting', place: { state: 'waiting' }, file: `${dir}/${name}` };
+  }
+  return undefined;
+}
+
+/** The children that have a marker under this parent. */
+export async function dependants(q: Queue, parentId: string): Promise<string[]> {
+  const base = q.lay.after(parentId);
+  const found: string[] = [];
+  for (const bucket of await listOrEmpty(q.fsx, base, q.network)) {
+    for (const child of await listOrEmpty(q.fsx, `${base}/${bucket}`, q.network)) found.push(child);
+  }
+  return found.toSorted();
+}
+
+/**
+ * What follows from a task's having ended: its children look again, and its lock on other keys goes. A crash before it is made
+ * good by the sweep of `waiting`.
+ */
+export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'>): Promise<void> {
+  for (const child of await dependants(q, task.id)) await tryRelease(q, child);
+  if (task.lockKeys !== undefined) {
+    const { dropKeyLock } = await import('./keys.ts');
+    await dropKeyLock(q, task.id);
+  }
+}
+
+/**
+ * Children that were skipped because of this parent go back to waiting, as after a retry of their own; theirs likewise. Called
+ * after the parent left its terminal place.
+ */
+export async function reviveDependants(q: Queue, parentId: string): Promise<void> {
+  for (const child of await dependants(q, parentId)) {
+    const at = await locateEnded(q, child, q.network);
+    if (at === undefined || at.state !== 'skipped') continue;
+    const why = await readWhy(q, child, at.n, 'skipped');
+    if (why?.parent === undefined) continue;
+    await createOnce(q, q.lay.retried(child, at.n), '{}\n');
+    if ((await move(q, at.file, q.lay.entry({ state: 'waiting' }, child, at.n + 1))) !== 'moved') continue;
+    await reviveDependants(q, child);
+    await tryRelease(q, child);
+  }
+}
+
+/** The sweep: every waiting task looks at its parents again. Stops at `until` (monotonic ms) and says whether it got through. */
+export async function sweepWaiting(q: Queue, until = Number.POSITIVE_INFINITY): Promise<boolean> {
+  for await (const at of entriesOf(q, { state: 'waiting' })) {
+    if (performance.now() > until) return false;
+    await tryRelease(q, at.id, true);
+  }
+  return true;
+}

@@ -1,0 +1,72 @@
+/**
+ * What time does to tasks: delayed ones become runnable, expiring ones are skipped. Judged by the file server's clock, done by
+ * whichever worker or verb looks next.
+ */
+import type { Task } from '../task/types.ts';
+import { endWithoutAttempt } from './cancel.ts';
+import { serverNow } from './clock.ts';
+import { tryRelease } from './depend.ts';
+import { dues, entriesOf, type Located } from './find.ts';
+import { bucketOf, parentOf, type Place } from './layout.ts';
+import type { Queue } from './open.ts';
+import { readTaskAt } from './outcome.ts';
+import { ring } from './signal.ts';
+import { move, rmdirIfEmpty } from './steps.ts';
+import { defineLane } from './submit.ts';
+import { queuedPlace } from './task-file.ts';
+import { writeWhy } from './why.ts';
+
+export interface Promotion {
+  promoted: number;
+  /** Server time of the next due task, or null. */
+  nextDueAt: number | null;
+}
+
+/** Moves every task that is due to queued (or to waiting, when it has parents), earliest first; at most `limit`. */
+export async function promoteDue(q: Queue, limit = Number.POSITIVE_INFINITY): Promise<Promotion> {
+  const all = await dues(q);
+  let promoted = 0;
+  if (all.length === 0) return { promoted, nextDueAt: null };
+  const now = await serverNow(q);
+  for (const dueAt of all) {
+    if (dueAt > now || promoted >= limit) {
+      if (promoted > 0) await ring(q);
+      return { promoted, nextDueAt: dueAt };
+    }
+    const place: Place = { state: 'delayed', dueAt };
+    for await (const at of entriesOf(q, place)) {
+      const task = await readTaskAt(q, at.file, at.id);
+      if (task === undefined) continue;
+      if (await undelay(q, at, task)) promoted++;
+      await tidyDue(q, parentOf(at.file));
+    }
+    await tidyDue(q, q.lay.dir(place, '00000000000000').slice(0, -bucketOf('00000000000000').length - 1));
+  }
+  if (promoted > 0) await ring(q);
+  return { promoted, nextDueAt: null };
+}
+
+async function undelay(q: Queue, at: Located, task: Task): Promise<boolean> {
+  if (await expireIfDue(q, at, task)) return false;
+  const place: Place = task.after !== undefined && task.after.length > 0 ? { state: 'waiting' } : queuedPlace(task);
+  if (place.state === 'queued') await defineLane(q, task);
+  if ((await move(q, at.file, q.lay.entry(place, at.id, at.n))) !== 'moved') return false;
+  if (place.state === 'waiting') await tryRelease(q, at.id);
+  return true;
+}
+
+/** Removes emptied directories from a bucket of `delayed/` upward. */
+async function tidyDue(q: Queue, from: string): Promise<void> {
+  const top = `${q.dir}/delayed`;
+  for (let dir = from; dir.length > top.length; dir = parentOf(dir)) if (!(await rmdirIfEmpty(q.fsx, dir))) return;
+}
+
+/** Skips a task that was not started by its time. True: it is skipped now (by this call or another). */
+export async function expireIfDue(q: Queue, at: Located, task: Task): Promise<boolean> {
+  if (task.expiresAt === undefined || at.n > 0) return false;
+  const now = await serverNow(q);
+  if (now < task.expiresAt) return false;
+  await writeWhy(q, at.id, at.n, 'skipped', { at: now, by: null, reason: `expired: not started by ${new Date(task.expiresAt).toISOString()}` });
+  return endWithoutAttempt(q, at, task, 'skipped');
+}
+

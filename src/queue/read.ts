@@ -1,0 +1,262 @@
+/**
+ * Reading for people and scripts: the Task JSON of the command line, put together from the task file, the outcomes of its
+ * attempts, the why-files and what its worker says of it now.
+ */
+import { isTerminal, type Outcome, type Parent, type State, type Task } from '../task/types.ts';
+import { formatBackoff } from '../task/backoff.ts';
+import { readNotes, type Note } from './control.ts';
+import { locate, type Located } from './find.ts';
+import { listOrEmpty } from './fsx.ts';
+import { parseEntry } from './layout.ts';
+import type { Queue } from './open.ts';
+import { readOutcome, readTaskAt } from './outcome.ts';
+import { readState, readWorker, type RunningNow, type WorkerFile } from './registry.ts';
+import { parseSession } from './session.ts';
+import { readWhy, type Why } from './why.ts';
+
+export interface AttemptView {
+  attempt: number;
+  worker: string;
+  host: string | null;
+  pid: number | null;
+  startedAt: string | null;
+  endedAt: string | null;
+  outcome: string | null;
+  exitCode: number | null;
+  signal: string | null;
+  durationMs: number | null;
+  cpuMs: number | null;
+  maxRssKb: number | null;
+  reason: string | null;
+}
+
+/** The Task JSON of cli `--json`. Fields are only ever added. */
+export interface TaskView {
+  schema: 'tq.task/1';
+  id: string;
+  name: string | null;
+  state: State;
+  reason: string | null;
+  queue: string;
+  group: string | null;
+  priority: number;
+  command: string[];
+  shell: string | null;
+  script: string | null;
+  handler: string | null;
+  data: unknown;
+  cwd: string;
+  env: Record<string, string>;
+  labels: Record<string, string>;
+  needs: Record<string, number | undefined>;
+  after: Parent[];
+  notBefore: string | null;
+  submittedAt: string;
+  submittedBy: { user: string; host: string };
+  startedAt: string | null;
+  endedAt: string | null;
+  retries: number;
+  timeoutMs: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  result: unknown;
+  progress: { percent: number | null; message: string | null } | null;
+  worker: string | null;
+  attempt: number;
+  attempts: AttemptView[];
+  comment: string | null;
+  notes: Array<{ at: string; by: { user: string; host: string }; text: string }>;
+  key: string | null;
+  mutex: string | null;
+  limits: Array<{ name: string; n: number }>;
+  on: string | null;
+  steps: string[];
+  backoff: string;
+  expiresAt: string | null;
+  deadlineMs: number | null;
+  stallMs: number | null;
+  file: string;
+  [more: string]: unknown;
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+const isoOrNull = (ms: number | undefined | null): string | null => (ms === undefined || ms === null ? null : iso(ms));
+
+/** Worker files are read once per listing. */
+export interface ReadCache {
+  workers: Map<string, Promise<{ worker: WorkerFile | undefined; running: RunningNow[]; session: string | null }>>;
+}
+
+export function newCache(): ReadCache {
+  return { workers: new Map() };
+}
+
+/** Everything about one task, or undefined when it is not there (any more). */
+export async function viewTask(q: Queue, id: string, cache = newCache()): Promise<TaskView | undefined> {
+  for (let round = 0; round < 3; round++) {
+    const at = await locate(q, id, round > 0);
+    if (at === undefined) return undefined;
+    const view = await viewLocated(q, at, cache);
+    if (view !== undefined) return view;
+  }
+  return undefined;
+}
+
+/** As `viewTask` for an entry that was just found; undefined when it moved on meanwhile. `brief` leaves notes out. */
+export async function viewLocated(q: Queue, at: Located, cache: ReadCache, brief = false): Promise<TaskView | undefined> {
+  const task = await readTaskAt(q, at.file, at.id);
+  if (task === undefined) return undefined;
+  // Attempts exist only where the name says that the task was claimed.
+  const outcomes = at.n > 0 ? await readOutcomes(q, at) : [];
+  const why = outcomes.length === 0 || outcomes.at(-1)!.attempt !== at.n || at.state === 'held' || at.state === 'skipped' || at.state === 'canceled' ? await readWhy(q, at.id, at.n, at.state) : undefined;
+  const now = at.place.state === 'running' && at.state === 'running' ? await runningNow(q, at, cache) : undefined;
+  const notes = brief ? [] : await readNotes(q, at.id);
+  return compose(task, at, outcomes, why, now, notes);
+}
+
+async function readOutcomes(q: Queue, at: Located): Promise<Outcome[]> {
+  const found: Outcome[] = [];
+  const numbers: number[] = [];
+  if (at.n === 1) numbers.push(1);
+  else {
+    for (const name of await listOrEmpty(q.fsx, q.lay.runs(at.id))) {
+      const e = name.startsWith(`${at.id}.a`) ? parseEntry(name) : undefined;
+      if (e !== undefined && !e.cancel && e.id === at.id) numbers.push(e.n);
+    }
+  }
+  for (const n of numbers.toSorted((a, b) => a - b)) {
+    if (n > at.n) continue;
+    const o = await readOutcome(q, at.id, n);
+    if (o !== undefined) found.push(o);
+  }
+  return found;
+}
+
+interface Now {
+  worker: string;
+  file: WorkerFile | undefined;
+  running: RunningNow | undefined;
+}
+
+async function runningNow(q: Queue, at: Located, cache: ReadCache): Promise<Now> {
+  const session = at.place.state === 'running' ? at.place.session : '';
+  const owner = parseSession(session)?.owner ?? session;
+  let known = cache.workers.get(owner);
+  if (known === undefined) {
+    known = (async () => {
+      const [worker, state] = [await readWorker(q, owner), await readState(q, owner)];
+      return { worker, running: state?.running ?? [], session: state?.session ?? null };
+    })();
+    cache.workers.set(owner, known);
+  }
+  const k = await known;
+  return { worker: owner, file: k.worker?.session === session ? k.worker : undefined, running: k.session === session ? k.running.find((r) => r.id === at.id && r.attempt === at.n) : undefined };
+}
+
+function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why | undefined, now: Now | undefined, notes: readonly Note[]): TaskView {
+  const attempts: AttemptView[] = outcomes.filter((o) => o.started || o.outcome === 'rejected').map(attemptView);
+  if (now !== undefined && !outcomes.some((o) => o.attempt === at.n)) {
+    attempts.push({
+      attempt: at.n,
+      worker: now.worker,
+      host: now.file?.host ?? null,
+      pid: now.running?.pid ?? null,
+      startedAt: isoOrNull(now.running?.startedAt),
+      endedAt: null,
+      outcome: null,
+      exitCode: null,
+      signal: null,
+      durationMs: null,
+      cpuMs: null,
+      maxRssKb: null,
+      reason: null,
+    });
+  }
+  const last = outcomes.at(-1);
+  const lastRun = attempts.at(-1);
+  const ended = isTerminal(at.state);
+  const dueAt = at.place.state === 'delayed' ? at.place.dueAt : (task.notBefore ?? null);
+  const known = new Set<string>(STATIC_FIELDS);
+  const more: Record<string, unknown> = {};
+  for (const [k, v] of Object.entries(task)) if (!known.has(k)) more[k] = v;
+  return {
+    schema: 'tq.task/1',
+    id: task.id,
+    name: task.name ?? null,
+    state: at.state,
+    reason: reasonOf(at, last, why),
+    queue: task.queue,
+    group: task.group ?? null,
+    priority: at.place.state === 'queued' ? at.place.priority : task.priority,
+    command: task.command,
+    shell: task.shell ?? null,
+    script: task.script ?? null,
+    handler: task.handler ?? null,
+    data: task.data ?? null,
+    cwd: task.cwd,
+    env: task.env,
+    labels: task.labels ?? {},
+    needs: task.needs ?? { cpus: 1 },
+    after: task.after ?? [],
+    notBefore: isoOrNull(dueAt),
+    submittedAt: iso(task.submittedAt),
+    submittedBy: task.submittedBy,
+    startedAt: at.state === 'queued' || at.state === 'delayed' || at.state === 'waiting' || at.state === 'held' ? null : (lastRun?.startedAt ?? null),
+    endedAt: ended ? (last !== undefined && last.attempt === at.n ? iso(last.endedAt) : isoOrNull(why?.at)) : null,
+    retries: task.retries,
+    timeoutMs: task.timeoutMs ?? null,
+    exitCode: ended && last?.attempt === at.n ? last.exitCode : null,
+    signal: ended && last?.attempt === at.n ? last.signal : null,
+    result: why?.result ?? (at.state === 'done' ? (last?.result ?? null) : null),
+    progress: now?.running?.progress ?? (ended && last?.attempt === at.n ? (last.progress ?? null) : null),
+    worker: at.state === 'running' ? (now?.worker ?? null) : ended ? (lastRun?.worker ?? null) : null,
+    attempt: lastRun?.attempt ?? 0,
+    attempts,
+    comment: task.comment ?? null,
+    notes: notes.map((n) => ({ at: iso(n.at), by: n.by, text: n.text })),
+    key: task.key ?? null,
+    mutex: task.mutex ?? null,
+    limits: task.limits ?? [],
+    on: task.on ?? null,
+    steps: task.steps ?? [],
+    backoff: formatBackoff(task.backoff),
+    expiresAt: isoOrNull(task.expiresAt),
+    deadlineMs: task.deadlineMs ?? null,
+    stallMs: task.stallMs ?? null,
+    file: at.file,
+    ...more,
+  };
+}
+
+const STATIC_FIELDS = [
+  'schema', 'id', 'name', 'queue', 'group', 'priority', 'command', 'shell', 'script', 'handler', 'data', 'cwd', 'env', 'labels', 'needs', 'after',
+  'notBefore', 'submittedAt', 'submittedBy', 'retries', 'timeoutMs', 'comment', 'key', 'mutex', 'limits', 'on', 'steps', 'backoff', 'expiresAt',
+  'deadlineMs', 'stallMs', 'worker', 'hold',
+];
+
+function reasonOf(at: Located, last: Outcome | undefined, why: Why | undefined): string | null {
+  if (why?.reason !== undefined && why.reason !== null && at.state !== 'done') return why.reason;
+  if (last === undefined) return null;
+  if (at.state === 'done' && last.outcome === 'succeeded') return null;
+  if (at.state === 'queued' || at.state === 'delayed' || at.state === 'held') return last.next.reason ?? last.reason;
+  if (isTerminal(at.state)) return last.next.reason ?? last.reason;
+  return null;
+}
+
+function attemptView(o: Outcome): AttemptView {
+  return {
+    attempt: o.attempt,
+    worker: o.worker,
+    host: o.host === '' ? null : o.host,
+    pid: o.pid,
+    startedAt: isoOrNull(o.startedAt),
+    endedAt: iso(o.endedAt),
+    outcome: o.outcome,
+    exitCode: o.exitCode,
+    signal: o.signal,
+    durationMs: o.durationMs,
+    cpuMs: o.cpuMs,
+    maxRssKb: o.maxRssKb,
+    reason: o.reason,
+  };
+}

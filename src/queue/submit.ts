@@ -1,0 +1,172 @@
+/**
+ * Submit: one task file, staged, fsynced, and put in its place by one rename. A printed id is on disk; a crash before the
+ * rename leaves a staging file that is swept, after it a whole task.
+ */
+import { fsError, TqError } from '../errors.ts';
+import type { Task } from '../task/types.ts';
+import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
+import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, requirementsOf, type Place } from './layout.ts';
+import { noteServerTime } from './clock.ts';
+import type { Queue } from './open.ts';
+import { ring } from './signal.ts';
+import { createOnce, discard, stagingPath } from './steps.ts';
+import { formatTask, freePlace, laneOf } from './task-file.ts';
+
+/** A task that has no id yet. Blobs are written before it. */
+export interface TaskDraft extends Omit<Task, 'schema' | 'id' | 'submittedAt' | 'script' | 'stdin'> {
+  /** The script's text, stored with the task. */
+  scriptText?: string | Uint8Array;
+  /** Standard input, stored with the task. */
+  stdinData?: string | Uint8Array;
+  /** Create it held. */
+  hold?: boolean;
+  /** Not before this long after submit by the server's clock, ms. */
+  delayMs?: number;
+  /** Expires this long after submit by the server's clock, ms. */
+  expireMs?: number;
+}
+
+export interface Submitted {
+  id: string;
+  task: Task;
+  place: Place;
+  /** The id of an unfinished task with the same key, when that one stands for this submit. */
+  existing?: true;
+}
+
+/**
+ * Puts one task into the queue. Throws NOT_FOUND for an unknown parent, DUPLICATE_KEY and KEY_LOCKED for keys, NO_SPACE,
+ * READ_ONLY and PERMISSION from the file system; then nothing was submitted.
+ */
+export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted> {
+  try {
+    if (draft.key !== undefined || draft.lockKeys !== undefined) {
+      const { submitKeyed } = await import('./keys.ts');
+      return await submitKeyed(q, draft);
+    }
+    const parents = draft.after ?? [];
+    if (parents.length > 0) {
+      const { checkParents } = await import('./depend.ts');
+      await checkParents(q, parents);
+    }
+    const s = await stage(q, draft);
+    const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
+    await commit(q, s, place);
+    if (place.state === 'waiting') {
+      const { linkToParents } = await import('./depend.ts');
+      await linkToParents(q, s.task);
+    }
+    await ring(q);
+    return { id: s.task.id, task: s.task, place };
+  } catch (error) {
+    if (error instanceof TqError) throw error;
+    throw fsError(error, 'submit', q.dir);
+  }
+}
+
+export interface Staged {
+  task: Task;
+  /** The staging file. */
+  path: string;
+  serverMs: number;
+}
+
+/** Writes blobs and the staging file and makes the id from the file's own mtime. Nothing is visible yet. */
+export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
+  const path = stagingPath(q, '.task');
+  let staged: Staged | undefined;
+  const blobs: string[] = [];
+  const { scriptText, stdinData, hold, delayMs, expireMs, ...rest } = draft;
+  try {
+    const fields: Partial<Task> = {};
+    if (scriptText !== undefined) fields.script = await blob(q, scriptText, 'script', blobs);
+    if (stdinData !== undefined) fields.stdin = await blob(q, stdinData, 'stdin', blobs);
+    await q.fsx.createWith(
+      path,
+      (serverMs) => {
+        noteServerTime(q, serverMs);
+        const task: Task = { schema: 'tq.task/1', id: makeId(serverMs), ...rest, ...fields, submittedAt: Math.round(serverMs) };
+        if (delayMs !== undefined && delayMs > 0) task.notBefore = Math.round(serverMs + delayMs);
+        if (expireMs !== undefined) task.expiresAt = Math.round(serverMs + expireMs);
+        if (hold === true) task.hold = true;
+        staged = { task, path, serverMs };
+        return formatTask(task);
+      },
+      { fsync: true },
+    );
+  } catch (error) {
+    await discard(q, path);
+    for (const file of blobs) await discard(q, file);
+    throw error;
+  }
+  return staged!;
+}
+
+async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
+  const name = `${makeId(Date.now())}.${suffix}`;
+  const file = q.lay.blob(name);
+  made.push(file);
+  await q.fsx.create(file, data, { fsync: true });
+  return name;
+}
+
+/**
+ * Publishes a staged task by one rename. ENOENT with the staging file still there: the bucket was missing or swept away;
+ * gone: a sweeper took it to `swept/` (taken back, tried again), or else the reply was lost and it is in.
+ */
+export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
+  const { fsx, lay } = q;
+  if (place.state === 'queued') await defineLane(q, s.task);
+  const target = lay.entry(place, s.task.id, 0);
+  for (;;) {
+    try {
+      await fsx.rename(s.path, target);
+      break;
+    } catch (error) {
+      if (!isGone(error)) {
+        await discard(q, s.path);
+        throw error;
+      }
+    }
+    const name = baseOf(s.path);
+    if ((await strongList(fsx, lay.tmp)).includes(name)) {
+      await mkdirp(fsx, parentOf(target));
+      continue;
+    }
+    try {
+      await fsx.rename(`${lay.swept}/${name}`, s.path);
+      continue;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+    if ((await listOrEmpty(fsx, lay.tmp, true)).includes(name)) continue;
+    break;
+  }
+  await fsx.fsyncDir(parentOf(target));
+}
+
+const definedLanes = new Set<string>();
+
+/** Writes what a worker must offer for the lane of a task; the default lane of a queue needs no file. */
+export async function defineLane(q: Queue, task: Task): Promise<void> {
+  const r = requirementsOf(task);
+  const lane = laneName(r);
+  if (lane === r.queue) return;
+  const file = q.lay.lane(lane);
+  if (definedLanes.has(file)) return;
+  await createOnce(q, file, `${JSON.stringify(r)}\n`);
+  definedLanes.add(file);
+}
+
+/** What a dry run shows: the task as it would be written, and where. */
+export async function preview(q: Queue, draft: TaskDraft): Promise<Task> {
+  const { scriptText, stdinData, hold, delayMs, expireMs, ...rest } = draft;
+  const now = Date.now();
+  const task: Task = { schema: 'tq.task/1', id: makeId(now), ...rest, submittedAt: now };
+  if (delayMs !== undefined && delayMs > 0) task.notBefore = now + delayMs;
+  if (expireMs !== undefined) task.expiresAt = now + expireMs;
+  if (hold === true) task.hold = true;
+  const place: Place = hold === true ? { state: 'held' } : freePlace(task, now);
+  const where = place.state === 'queued' ? `queued/${laneOf(task)}` : place.state;
+  return { ...task, file: `${q.dir}/${where}/${bucketOf(task.id)}/${entryName(task.id, 0)}` } as Task;
+}

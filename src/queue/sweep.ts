@@ -1,0 +1,48 @@
+/**
+ * The sweep of staging files: what a process that died left in `tmp/` is first renamed to `swept/`, where a submitter that was
+ * merely slow can take it back, and deleted there after days. Ages are judged by the file server's clock.
+ */
+import { serverNow } from './clock.ts';
+import { isGone, listOrEmpty } from './fsx.ts';
+import type { Queue } from './open.ts';
+import { removeTree } from './control.ts';
+
+const STALE_MS = 3_600_000;
+const SWEPT_MS = 3 * 86_400_000;
+
+export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS): Promise<{ swept: number; deleted: number }> {
+  const now = await serverNow(q);
+  let swept = 0;
+  let deleted = 0;
+  for (const name of await olderThan(q, q.lay.tmp, now - staleMs)) {
+    try {
+      await q.fsx.rename(`${q.lay.tmp}/${name}`, `${q.lay.swept}/${name}`);
+      swept++;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+  // A rename keeps the mtime: counted from when it was written, which is at least as long ago.
+  for (const name of await olderThan(q, q.lay.swept, now - staleMs - sweptMs)) {
+    const path = `${q.lay.swept}/${name}`;
+    try {
+      await q.fsx.unlink(path);
+    } catch {
+      await removeTree(q, path);
+    }
+    deleted++;
+  }
+  return { swept, deleted };
+}
+
+async function olderThan(q: Queue, dir: string, ms: number): Promise<string[]> {
+  const old: string[] = [];
+  for (const name of await listOrEmpty(q.fsx, dir)) {
+    try {
+      if ((await q.fsx.stat(`${dir}/${name}`)).mtimeMs < ms) old.push(name);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+  return old;
+}

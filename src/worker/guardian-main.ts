@@ -1,0 +1,26 @@
+/**
+ * The hidden verb of the guardian: waits for its worker's end, kills what it left, and then, the death being proved by its own
+ * eyes, buries the session so that the tasks go back at once.
+ */
+import fs from 'node:fs';
+import { openQueue } from '../queue/open.ts';
+import { undertake } from '../queue/undertake.ts';
+import { runGuardian } from './guardian.ts';
+import { closeScratch } from './scratch.ts';
+
+/** `args`: the queue's directory, the session, the lease in ms, the scratch directory. */
+export async function guardianMain(args: readonly string[]): Promise<number> {
+  const [dir, session, lease, scratch] = args;
+  if (dir === undefined || session === undefined || lease === undefined || scratch === undefined) return 2;
+  await runGuardian(process.stdin, {
+    session,
+    leaseMs: Number(lease),
+    report: async (why) => {
+      if (why !== 'worker died') return;
+      if (scratch !== '' && fs.existsSync(scratch)) closeScratch(scratch);
+      const q = await openQueue(dir);
+      await undertake(q, session, { proved: true, reason: `worker ${session.split('.')[0] ?? session} died` });
+    },
+  });
+  return 0;
+}

@@ -1,0 +1,412 @@
+/**
+ * The guardian: one helper process beside each worker that knows the worker's process groups by a pipe. However the worker
+ * dies, the pipe ends, and the guardian ends what the worker had started before anyone else may run it again. It does the same
+ * when the worker has not confirmed its heartbeat for two thirds of the lease. It never touches the queue before it has killed.
+ *
+ * Lines on the pipe, worker to guardian: `+<group> <task> <attempt>` watch, `-<group>` forget, `t <ms since boot>` heartbeat
+ * confirmed at that moment (`t` alone: now), `q` clean end, nothing to kill.
+ */
+import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TqError } from '../errors.ts';
+import { spawnHelper } from './child.ts';
+import { bootClockMs, factsAreCheap, killAll, killGroup, leftovers, livingGroups, startTimeOf } from './proc.ts';
+
+export interface GuardianOptions {
+  /** How to start ourselves as the guardian. Absolute paths: it runs in `/`, away from any mount that may hang. */
+  command: readonly string[];
+  session: string;
+  leaseMs: number;
+  /** More words for the command, for what its `report` needs. */
+  onEnd?: readonly string[];
+  /** The guardian is gone though nobody closed it: start another one and announce the groups again. Called once. */
+  onLost: () => void;
+}
+
+export interface Guardian {
+  readonly pid: number;
+  watch(group: number, taskId: string, attempt: number): void;
+  unwatch(group: number): void;
+  /** The heartbeat was confirmed; give the moment before it was sent (`bootClockMs()`), as others count from its arrival. */
+  tick(atMs?: number): void;
+  /** Ends the guardian without killing anything. Resolves when it is gone. */
+  close(): Promise<void>;
+}
+
+/** Starts the helper. Throws TqError when it cannot be started; it being lost later is told by `onLost`. */
+export function startGuardian(options: GuardianOptions): Guardian {
+  const log = openLog();
+  const child = spawnHelper([...options.command, ...(options.onEnd ?? [])], guardianEnvironment(), log);
+  if (typeof log === 'number') fs.closeSync(log);
+
+  let over = false;
+  const exited = new Promise<void>((resolve) => {
+    child.on('exit', () => resolve());
+    child.on('error', () => resolve());
+  });
+  const lost = (): void => {
+    if (over) return;
+    over = true;
+    // It may only be stopped, or have lost its pipe: it must not go on counting our lease.
+    child.kill('SIGKILL');
+    options.onLost();
+  };
+  void exited.then(lost);
+  child.stdin?.on('error', lost);
+  if (child.pid === undefined || child.stdin === null) {
+    over = true;
+    throw new TqError('INTERNAL', `the guardian of session ${options.session} cannot be started: ${options.command[0] ?? ''}`, {
+      hint: 'the machine may be short of processes or descriptors (ulimit -a)',
+    });
+  }
+
+  const pipe = child.stdin;
+  const outbox = makeOutbox((text, written) => pipe.write(text, written));
+  return {
+    pid: child.pid,
+    watch(group, taskId, attempt) {
+      if (!over) outbox.watch(group, `+${group} ${taskId} ${attempt}\n`);
+    },
+    unwatch(group) {
+      if (!over) outbox.unwatch(group);
+    },
+    tick(atMs) {
+      if (outbox.unreadMs() > options.leaseMs / 3) return lost();
+      const at = atMs ?? bootClockMs();
+      if (!over) outbox.tick(at === null ? 't\n' : `t ${Math.floor(at)}\n`);
+    },
+    async close() {
+      if (!over) {
+        over = true;
+        pipe.end('q\n');
+      }
+      // It answers at once unless someone stopped it.
+      const kill = setTimeout(() => child.kill('SIGKILL'), CLOSE_MS);
+      await exited;
+      clearTimeout(kill);
+    },
+  };
+}
+
+/**
+ * How the lease is counted. `boot`: time that the machine slept counts, since other machines did not sleep. `awake`: it does
+ * not; right where all who could take over sleep with us (a local directory), so that closing a laptop ends no task.
+ */
+export type GuardClock = 'boot' | 'awake';
+
+export interface GuardOptions {
+  session: string;
+  leaseMs: number;
+  /** `boot` unless said. */
+  clock?: GuardClock;
+  /**
+   * Called once, when the worker is dead and everything that it had started is gone: the session may be buried. `cut off`: it
+   * had not confirmed its heartbeat for two thirds of the lease when it died, so the queue may be out of reach.
+   */
+  report(why: 'worker died' | 'cut off'): Promise<void>;
+}
+
+/**
+ * The body of the hidden verb: resolves when the process is to exit (it must be made to: the pipe may still be open). Ctrl-C,
+ * TERM and HUP do not reach it, so that it outlives the worker in every case.
+ */
+export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOptions): Promise<void> {
+  for (const signal of OUTLIVED) process.on(signal, ignore);
+  const alarm = makeAlarm();
+  const watched = new Map<number, Watched>();
+  const lease = makeLease(options);
+  // The parent's end counts as well as the pipe's, which something else may hold open. Parent 0 is outside our namespace.
+  const parent = process.ppid;
+  const parentStart = parent > 0 ? startTimeOf(parent) : null;
+  let state: 'runs' | 'ended' | 'died' = 'runs';
+  let rest = '';
+
+  stdin.on('data', (bytes: Buffer | string) => {
+    const lines = (rest + bytes.toString()).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) obey(line);
+  });
+  const died = (): void => {
+    if (state === 'runs') state = 'died';
+    alarm.ring();
+  };
+  stdin.on('end', died);
+  stdin.on('close', died);
+  stdin.on('error', died);
+
+  function obey(line: string): void {
+    const [first = '', taskId = '', attempt = ''] = line.slice(1).split(' ');
+    const group = Number(first);
+    switch (line[0]) {
+      case '+':
+        if (!(group > 1)) return;
+        watched.set(group, { taskId, attempt, start: factsAreCheap ? startTimeOf(group) : null, killed: false });
+        preferForOom(group);
+        return;
+      case '-':
+        watched.delete(group);
+        return;
+      case 't':
+        lease.tick(first === '' ? null : group);
+        return;
+      case 'q':
+        if (state === 'runs') state = 'ended';
+        alarm.ring();
+        return;
+      default:
+        note(`unknown line: ${line}`);
+    }
+  }
+
+  /** Whether the lease is over, judged after everything that waits in the pipe was read: we may have been stopped ourselves. */
+  async function isCutOff(): Promise<boolean> {
+    if (!lease.isOver()) return false;
+    await sleep(READ_FIRST_MS);
+    return state === 'runs' && lease.isOver();
+  }
+
+  let cutOff = false;
+  for (;;) {
+    await alarm.within(lease.lookEveryMs);
+    if (state === 'runs' && parentStart !== null && startTimeOf(parent) !== parentStart) state = 'died';
+    if (state !== 'runs') break;
+    const cutOffNow = await isCutOff();
+    if (cutOffNow && (!cutOff || [...watched.values()].some((one) => !one.killed))) {
+      note(`no heartbeat for two thirds of the lease: ending ${watched.size} groups`);
+      await endEverything(watched, options.session);
+    }
+    cutOff = cutOffNow;
+  }
+
+  if (state === 'died') {
+    note(`the worker is gone: ending ${watched.size} groups`);
+    await endEverything(watched, options.session);
+    await options.report(cutOff ? 'cut off' : 'worker died');
+  }
+  for (const signal of OUTLIVED) process.off(signal, ignore);
+}
+
+// ---- the worker's side --------------------------------------------------------------------------------------------------
+
+const CLOSE_MS = 2000;
+/** At most so often is something written: most short tasks begin and end in between, and never reach the pipe. */
+const WRITE_EVERY_MS = 10;
+
+interface Outbox {
+  watch(group: number, line: string): void;
+  unwatch(group: number): void;
+  tick(line: string): void;
+  /** How long the other side has not taken what was written. */
+  unreadMs(): number;
+}
+
+/**
+ * What is still to be told, each thing once: bounded by the number of groups however long the other side does not read. The
+ * first word after a silence goes out at the end of this turn of the event loop. A group that is not announced yet when the
+ * worker dies is found by its session's mark.
+ */
+function makeOutbox(write: (text: string, written: () => void) => void): Outbox {
+  const added = new Map<number, string>();
+  const removed = new Set<number>();
+  let tick = '';
+  let busy = false;
+  let planned = false;
+  let writtenAt = -Infinity;
+
+  function flush(): void {
+    planned = false;
+    // A number may be forgotten and used anew in one batch; the other order does not occur.
+    const text = [...removed].map((group) => `-${group}\n`).join('') + [...added.values()].join('') + tick;
+    if (text === '') return;
+    added.clear();
+    removed.clear();
+    tick = '';
+    busy = true;
+    writtenAt = performance.now();
+    write(text, () => {
+      busy = false;
+      plan();
+    });
+  }
+
+  function plan(): void {
+    if (planned || busy || added.size + removed.size + tick.length === 0) return;
+    planned = true;
+    const wait = writtenAt + WRITE_EVERY_MS - performance.now();
+    if (wait <= 0) setImmediate(flush);
+    else setTimeout(flush, wait);
+  }
+
+  return {
+    watch(group, line) {
+      added.set(group, line);
+      plan();
+    },
+    unwatch(group) {
+      if (!added.delete(group)) removed.add(group);
+      plan();
+    },
+    tick(line) {
+      tick = line;
+      plan();
+    },
+    unreadMs: () => (busy ? performance.now() - writtenAt : 0),
+  };
+}
+
+/**
+ * The guardian is of the worker, not of a task that the worker may itself run in: without these marks the end of that task
+ * does not take the guardian before it has ended what its own worker left.
+ */
+function guardianEnvironment(): NodeJS.ProcessEnv {
+  const { TQ_SESSION: _session, TQ_TASK_ID: _task, TQ_ATTEMPT: _attempt, ...environment } = process.env;
+  return environment;
+}
+
+function openLog(): number | 'ignore' {
+  const path = process.env['TQ_GUARDIAN_LOG'];
+  if (path === undefined || path === '') return 'ignore';
+  try {
+    return fs.openSync(path, 'a');
+  } catch {
+    return 'ignore';
+  }
+}
+
+// ---- the guardian's side ------------------------------------------------------------------------------------------------
+
+interface Watched {
+  taskId: string;
+  attempt: string;
+  /** When the group's first process began; null when that was over already. */
+  start: string | null;
+  killed: boolean;
+}
+
+const OUTLIVED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+const READ_FIRST_MS = 20;
+const KILL_AGAIN_MS = 5;
+const KILL_AGAIN_AT_LEAST_MS = 200;
+/** What has its KILL and still stands hangs in the kernel; it will not run its program any further. */
+const UNKILLABLE_MS = 10_000;
+/** Added to the parent's value: when memory runs out, the kernel takes a task before the worker and its guardian. */
+const OOM_ADD = 500;
+const OOM_MOST = 1000;
+
+function ignore(): void {}
+
+async function endEverything(watched: Map<number, Watched>, session: string): Promise<void> {
+  const giveUpAt = performance.now() + UNKILLABLE_MS;
+  for (let pauseMs = KILL_AGAIN_MS; ; pauseMs = Math.min(pauseMs * 2, KILL_AGAIN_AT_LEAST_MS)) {
+    const groups = [...watched].filter(([group, one]) => isStillThat(group, one)).map(([group]) => group);
+    for (const group of groups) killGroup(group, 'SIGKILL');
+    for (const one of watched.values()) one.killed = true;
+    const strays = leftovers(session);
+    killAll(strays, 'SIGKILL');
+    if (strays.length === 0 && livingGroups(groups).length === 0) return;
+    if (performance.now() > giveUpAt) {
+      note(`does not end: processes ${strays.join(' ')}, groups ${groups.join(' ')}`);
+      return;
+    }
+    await sleep(pauseMs);
+  }
+}
+
+/** The group's number may have been given to another process since; one whose leader is gone cannot be reused while it lives. */
+function isStillThat(group: number, one: Watched): boolean {
+  if (!factsAreCheap) return true;
+  const start = startTimeOf(group);
+  return start === null || start === one.start;
+}
+
+function preferForOom(pid: number): void {
+  try {
+    const path = `/proc/${pid}/oom_score_adj`;
+    const own = Number(fs.readFileSync('/proc/self/oom_score_adj', 'utf8'));
+    fs.writeFileSync(path, String(Math.min(OOM_MOST, own + OOM_ADD)));
+  } catch {
+    // It has ended already, or this is no Linux.
+  }
+}
+
+interface Lease {
+  tick(atMs: number | null): void;
+  isOver(): boolean;
+  lookEveryMs: number;
+}
+
+/** Two thirds of the lease since the last tick; see GuardClock. */
+function makeLease(options: Pick<GuardOptions, 'leaseMs' | 'clock'>): Lease {
+  const limitMs = (options.leaseMs * 2) / 3;
+  const lookEveryMs = Math.min(Math.max(options.leaseMs / 30, 20), 1000);
+  if (options.clock !== 'awake') {
+    let confirmedAt = bootClock();
+    return {
+      lookEveryMs,
+      tick(atMs) {
+        // A tick that waited in the pipe is as old as it says.
+        const now = bootClock();
+        confirmedAt = Math.max(confirmedAt, atMs === null ? now : Math.min(atMs, now));
+      },
+      isOver: () => bootClock() - confirmedAt > limitMs,
+    };
+  }
+  // No clock of both runtimes leaves sleep out: a gap between two looks counts for no more than two of them.
+  let awakeMs = 0;
+  let lookedAt = performance.now();
+  return {
+    lookEveryMs,
+    tick() {
+      awakeMs = 0;
+      lookedAt = performance.now();
+    },
+    isOver() {
+      const now = performance.now();
+      awakeMs += Math.min(now - lookedAt, 2 * lookEveryMs);
+      lookedAt = now;
+      return awakeMs > limitMs;
+    },
+  };
+}
+
+function bootClock(): number {
+  return bootClockMs() ?? performance.now();
+}
+
+interface Alarm {
+  ring(): void;
+  /** Resolves at the next ring (or the last one, if nobody waited then), and after so many ms at the latest. */
+  within(ms: number): Promise<void>;
+}
+
+function makeAlarm(): Alarm {
+  let rung = false;
+  let wake = ignore;
+  return {
+    ring() {
+      rung = true;
+      wake();
+    },
+    async within(ms) {
+      if (!rung) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, ms);
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+      rung = false;
+    },
+  };
+}
+
+/** To the file of TQ_GUARDIAN_LOG; into nothing otherwise. */
+function note(text: string): void {
+  try {
+    fs.writeSync(2, `${new Date().toISOString()} guardian ${process.pid}: ${text}\n`);
+  } catch {
+    // The log is for people; the work goes on without it.
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * The heartbeat: once a poll the worker raises its counter, lists its own running directory and reads its request file. That
+ * one look finds everything that others want of it: cancels, a burial, requests.
+ */
+import { carryCancel, readCancel } from '../queue/cancel.ts';
+import { noteServerTime } from '../queue/clock.ts';
+import { isGone, strongList } from '../queue/fsx.ts';
+import { parseEntry } from '../queue/layout.ts';
+import { openQueue } from '../queue/open.ts';
+import { settleLost } from '../queue/bury.ts';
+import { beat, readWant, writeState, type StateFile } from '../queue/registry.ts';
+import { bell } from '../queue/signal.ts';
+import { TqError } from '../errors.ts';
+import { parseWant } from './requests.ts';
+import { readProgress } from './scratch.ts';
+import type { Worker } from './worker.ts';
+
+/** `ok`; `revoked`: somebody buried this session; `away`: the queue's directory cannot be reached. */
+export type Pulse = 'ok' | 'revoked' | 'away';
+
+/** One heartbeat. Never throws for trouble of the file system: that is `away`. */
+export async function heartbeat(w: Worker): Promise<Pulse> {
+  const began = performance.now();
+  try {
+    const { q } = w;
+    noteServerTime(q, await beat(q, w.options.name, w.session, ++w.counter));
+    const result = await lookAtOwn(w);
+    if (result !== 'ok') return result;
+    // Confirmed is the moment the beat began: what was true then is what others saw.
+    w.confirmedMs = began;
+    w.guardian?.tick();
+    await readRequest(w);
+    await noteProgress(w);
+    await publishState(w);
+    return 'ok';
+  } catch (error) {
+    w.reason = error instanceof Error ? error.message : String(error);
+    return 'away';
+  }
+}
+
+/** Lists the own directory: entries gone mean a burial, entries unknown are given back, a `.cancel` is obeyed. */
+async function lookAtOwn(w: Worker): Promise<Pulse> {
+  const { q } = w;
+  const epoch = w.claimEpoch;
+  const claiming = w.claiming;
+  const before = new Set(w.runs.keys());
+  for (const c of w.pending) before.add(`${c.id}.a${c.attempt}`);
+  let names: string[];
+  try {
+    names = await q.fsx.list(q.lay.session(w.session));
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    return (await queueIsThere(w)) ? 'revoked' : 'away';
+  }
+  const there = new Set<string>();
+  const cancels: Array<{ id: string; n: number; key: string }> = [];
+  for (const name of names) {
+    const e = parseEntry(name);
+    if (e === undefined) continue;
+    const key = `${e.id}.a${e.n}`;
+    if (e.cancel) cancels.push({ id: e.id, n: e.n, key });
+    else there.add(key);
+  }
+  await dropMissing(w, there, before);
+  for (const c of cancels) {
+    const run = w.runs.get(c.key);
+    if (run !== undefined && !run.finishing) {
+      if (run.cause === null || run.cause === 'canceled') {
+        const request = await readCancel(q, w.session, c.id, c.n);
+        run.end?.('canceled', { now: request.now, reason: request.reason });
+      }
+    } else if (run === undefined && !there.has(c.key)) await carryCancel(q, w.session, c.id, c.n);
+  }
+  if (!claiming && !w.claiming && epoch === w.claimEpoch) {
+    for (const key of there) {
+      if (before.has(key) || w.runs.has(key) || w.pending.some((c) => `${c.id}.a${c.attempt}` === key)) continue;
+      const e = parseEntry(`${key}.json`)!;
+      w.log(`${key}: in my directory but not mine to run: given back`);
+      await settleLost(q, w.session, e.id, e.n, 'claimed, but never started', cancels.some((c) => c.key === key));
+    }
+  }
+  return 'ok';
+}
+
+/** An attempt whose entry is gone was given to somebody else: its processes end and its outcome is discarded. */
+async function dropMissing(w: Worker, there: ReadonlySet<string>, before: ReadonlySet<string>): Promise<void> {
+  const missing = [...w.runs.values()].filter((r) => before.has(r.key) && !there.has(r.key) && !r.finishing);
+  if (missing.length === 0) return;
+  const again = new Set(await strongList(w.q.fsx, w.q.lay.session(w.session)));
+  for (const run of missing) {
+    if (again.has(`${run.key}.json`) || run.finishing || !w.runs.has(run.key)) continue;
+    w.log(`${run.key}: taken away from me: its processes are ended`);
+    run.end?.('revoked', { now: true });
+  }
+}
+
+/** Whether the queue itself can be read, so that a missing directory means a burial and not a vanished mount. */
+export async function queueIsThere(w: Worker): Promise<boolean> {
+  try {
+    return (await openQueue(w.q.dir, { network: w.q.network })).config.id === w.q.config.id;
+  } catch (error) {
+    if (error instanceof TqError) return false;
+    throw error;
+  }
+}
+
+async function readRequest(w: Worker): Promise<void> {
+  const text = await readWant(w.q, w.options.name);
+  const parsed = parseWant(text);
+  switch (parsed.kind) {
+    case 'none':
+      if (w.request?.from === 'want') w.request = null;
+      w.badWant = null;
+      return;
+    case 'bad':
+      if (w.badWant !== parsed.text) w.log(`request not understood, ignored: ${JSON.stringify(parsed.text)}`);
+      w.badWant = parsed.text;
+      return;
+    case 'request': {
+      w.badWant = null;
+      // A signal or a limit is not taken back by an older word on disk.
+      if (w.request !== null && w.request.from !== 'want' && w.request.from !== 'hours' && w.request.to !== 'awake') return;
+      if (w.request?.text === parsed.request.text && w.request.from === 'want') return;
+      w.request = parsed.request;
+      w.wake();
+    }
+  }
+}
+
+async function noteProgress(w: Worker): Promise<void> {
+  for (const run of w.runs.values()) {
+    if (run.progressFile !== null) run.progress = readProgress(run.progressFile) ?? run.progress;
+  }
+}
+
+/** Writes state.json if it would say something new. */
+export async function publishState(w: Worker): Promise<void> {
+  const s: StateFile = {
+    session: w.session,
+    state: w.state,
+    want: w.request === null || w.request.to === w.state ? null : w.request.to,
+    base: w.base,
+    reason: w.state === 'error' ? w.reason : null,
+    badWant: w.badWant,
+    running: w.runningNow(),
+    changedAt: 0,
+    blocked: w.blocked,
+    lastSession: null,
+    lost: false,
+  };
+  const text = JSON.stringify(s);
+  if (text === w.written) return;
+  await writeState(w.q, w.options.name, { ...s, changedAt: Math.round(Date.now()) });
+  w.written = text;
+}
+
+/** Whether somebody rang since the last look. */
+export async function rang(w: Worker): Promise<boolean> {
+  const now = await bell(w.q);
+  const changed = now !== w.bell;
+  w.bell = now;
+  return changed;
+}

@@ -1,0 +1,237 @@
+/**
+ * A worker's life: announce, run a state, go to the next one, leave. The states are one module each and decide; this one owns the
+ * heartbeat timer, the signals and the way in and out.
+ */
+import { TqError } from '../errors.ts';
+import { emptyWindow } from '../queue/claim.ts';
+import type { Queue } from '../queue/open.ts';
+import { clearWant, freeName, type WorkerState } from '../queue/registry.ts';
+import type { HostFacts } from '../queue/session.ts';
+import { newObserver } from '../queue/undertake.ts';
+import { watch, type Watch } from '../queue/watch.ts';
+import { bury } from '../queue/bury.ts';
+import { heartbeat, publishState, rang } from './heartbeat.ts';
+import { nextBoundary, awakeAt } from '../task/hours.ts';
+import { closeScratch } from './scratch.ts';
+import { awake } from './states/awake.ts';
+import { asleep } from './states/asleep.ts';
+import { error as errorState } from './states/error.ts';
+import { offline } from './states/offline.ts';
+import { restart } from './states/restart.ts';
+import { starting } from './states/starting.ts';
+import { observeOthers } from './recover.ts';
+import { jittered, nothing, type Log, type Worker, type WorkerOptions } from './worker.ts';
+
+/** A state runs until it is time for another; every wait in it ends with `w.wake()`. */
+export interface StateModule {
+  readonly name: WorkerState;
+  run(w: Worker): Promise<WorkerState | 'end'>;
+}
+
+const STATES: Record<WorkerState, StateModule> = { starting, awake, asleep, error: errorState, offline, restart };
+
+export interface MachineEvents {
+  /** The name is taken, the session registered: said on stdout. */
+  announced(w: Worker): void;
+  log: Log;
+}
+
+/** Runs a worker until it is told otherwise. Returns the exit code; throws NAME_TAKEN when a live worker has the name. */
+export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptions, events: MachineEvents): Promise<number> {
+  const w = newWorker(q, facts, options, events.log);
+  const signals = catchSignals(w);
+  let watching: Watch = { close: async () => undefined };
+  let timer: { stop(): void } = { stop: nothing };
+  let next: WorkerState | 'end' = 'starting';
+  let code = 0;
+  try {
+    while (next !== 'end') {
+      w.state = next;
+      if (next === 'restart') code = options.restartExitCode ?? 0;
+      await publishState(w).catch(() => undefined);
+      const came: WorkerState = next;
+      next = await STATES[came].run(w);
+      if (came === 'starting' && next !== 'end') {
+        events.announced(w);
+        timer = beatForever(w);
+        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => w.wake());
+      }
+    }
+  } finally {
+    timer.stop();
+    signals.stop();
+    await watching.close().catch(() => undefined);
+    await w.guardian?.close().catch(() => undefined);
+    closeScratch(w.scratch);
+  }
+  return code;
+}
+
+function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log): Worker {
+  const w: Worker = {
+    q,
+    options,
+    facts,
+    log,
+    session: '',
+    guardian: null,
+    state: 'starting',
+    base: 'awake',
+    baseUntil: null,
+    request: null,
+    badWant: null,
+    reason: null,
+    blocked: null,
+    runs: new Map(),
+    pending: [],
+    window: emptyWindow(),
+    claiming: false,
+    claimEpoch: 0,
+    slots: Array.from({ length: options.jobs }, () => false),
+    counter: 0,
+    confirmedMs: Number.NEGATIVE_INFINITY,
+    observer: newObserver(),
+    bell: '',
+    started: 0,
+    lastBusyMs: performance.now(),
+    startedMs: performance.now(),
+    rejections: [],
+    averageMs: null,
+    leftForOthers: 0,
+    scratch: '',
+    stopping: false,
+    wake: nothing,
+    written: '',
+    runningNow: () =>
+      [...w.runs.values()]
+        .filter((r) => r.startedAt !== null)
+        .map((r) => ({ id: r.claimed.id, attempt: r.claimed.attempt, pid: r.pid, startedAt: Math.round(r.startedAt!), slot: r.slot, progress: r.progress })),
+  };
+  return w;
+}
+
+/** The first signal asks to leave when the running tasks are done, the second hands them back. */
+function catchSignals(w: Worker): { stop(): void } {
+  const heard = (signal: NodeJS.Signals): void => {
+    const again = w.stopping;
+    w.stopping = true;
+    w.log(again ? `${signal}: handing the running tasks back` : `${signal}: leaving when the running tasks are done (once more: hand them back)`);
+    w.request = { to: 'offline', now: again, until: null, from: 'signal', text: '' };
+    w.wake();
+  };
+  const names: NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
+  for (const name of names) process.on(name, heard);
+  return {
+    stop: () => {
+      for (const name of names) process.off(name, heard);
+    },
+  };
+}
+
+/** The heartbeat has its own timer, whatever the state does; one beat at a time. */
+function beatForever(w: Worker): { stop(): void } {
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const beatMs = heartbeatMs(w.q, w.options.pollMs);
+  const tick = async (): Promise<void> => {
+    await housekeeping(w);
+    if (!stopped) timer = setTimeout(() => void tick(), jittered(beatMs));
+  };
+  timer = setTimeout(() => void tick(), jittered(beatMs));
+  return {
+    stop: () => {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** A heartbeat is due well before anybody could miss it: every poll, but at least eight times a lease. */
+export function heartbeatMs(q: Queue, pollMs: number): number {
+  return Math.min(pollMs, q.leaseMs / 8);
+}
+
+async function housekeeping(w: Worker): Promise<void> {
+  if (w.state === 'offline' || w.state === 'restart' || w.session === '') return;
+  followHours(w);
+  const pulse = await heartbeat(w);
+  if (pulse === 'ok') {
+    if (await rang(w)) {
+      w.window = emptyWindow();
+      w.wake();
+    }
+    await observeOthers(w).catch((error: unknown) => w.log(`watching the others: ${String(error)}`));
+    return;
+  }
+  if (pulse === 'revoked') await rise(w);
+  else if (w.state !== 'error') {
+    w.reason = `the queue cannot be used: ${w.reason ?? 'unknown'}`;
+    w.request ??= null;
+    toError(w);
+  }
+}
+
+/** Sends a worker to the error state from outside its state's loop. */
+export function toError(w: Worker): void {
+  w.blocked = 'error';
+  w.wake();
+}
+
+/** The hours of `--hours`: at each boundary a request like a person's; a person's own holds until the next boundary. */
+function followHours(w: Worker): void {
+  const { hours } = w.options;
+  if (hours === null || w.state === 'error' || w.stopping) return;
+  const now = Date.now();
+  if (w.baseUntil !== null && now < w.baseUntil) return;
+  w.baseUntil = nextBoundary(hours, now);
+  const to = awakeAt(hours, now) ? 'awake' : 'asleep';
+  if (w.base === to && w.request === null) return;
+  if (w.request === null || w.request.from === 'hours' || w.request.from === 'want') {
+    w.request = { to, now: false, until: null, from: 'hours', text: w.request?.text ?? '' };
+    w.wake();
+  }
+}
+
+/** A buried worker ends what it still runs, and starts a new session under its name. */
+async function rise(w: Worker): Promise<void> {
+  w.log(`session ${w.session} was buried: its tasks were given away, a new session begins`);
+  for (const run of w.runs.values()) run.end?.('revoked', { now: true });
+  w.pending = [];
+  w.window = emptyWindow();
+  await Promise.all([...w.runs.values()].map((r) => r.settled));
+  const old = w.session;
+  try {
+    await starting.run(w);
+    closeScratch(w.scratch.replace(w.session, old));
+  } catch (error) {
+    if (error instanceof TqError && error.code === 'NAME_TAKEN') {
+      w.log(`${error.message}: leaving`);
+      w.request = { to: 'offline', now: true, until: null, from: 'signal', text: '' };
+      w.stopping = true;
+    } else w.reason = error instanceof Error ? error.message : String(error);
+  }
+  w.wake();
+}
+
+/** Leaves: everything settled, the running directory removed, the name freed. Called by the last states. */
+export async function depart(w: Worker): Promise<void> {
+  const { q } = w;
+  if (w.session === '') return;
+  try {
+    await bury(q, w.session, { proved: true, reason: `worker ${w.options.name} left` });
+    w.request = null;
+    await publishState(w);
+    await freeName(q, w.options.name, w.session);
+  } catch (error) {
+    w.log(`leaving: ${error instanceof Error ? error.message : String(error)}; what is left is buried by whoever comes next`);
+  }
+}
+
+/** Takes the request off the table once the worker is what was asked. */
+export async function acknowledge(w: Worker): Promise<void> {
+  const r = w.request;
+  w.request = null;
+  if (r === null || r.text === '') return;
+  await clearWant(w.q, w.options.name, r.text).catch(() => undefined);
+}
+

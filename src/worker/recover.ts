@@ -1,0 +1,82 @@
+/**
+ * What a worker does for others: it buries sessions that are proved dead or whose lease is over, publishes what this machine had
+ * kept for them, moves due tasks, and now and then looks through what waits. All of it may be done by several at once.
+ */
+import { promoteDue } from '../queue/promote.ts';
+import { sweepWaiting } from '../queue/depend.ts';
+import { sessions } from '../queue/find.ts';
+import { sweepInbox } from '../queue/inbox.ts';
+import { sweepTmp } from '../queue/sweep.ts';
+import { holderOf, workerNames } from '../queue/registry.ts';
+import { isSetSession, judgeSession } from '../queue/session.ts';
+import { publishSpool, spooledSessions } from '../queue/spool.ts';
+import { forget, observe, undertake } from '../queue/undertake.ts';
+import { killAll, leftovers } from './proc.ts';
+import { heartbeatMs } from './machine.ts';
+import { sweepScratch } from './scratch.ts';
+import type { Worker } from './worker.ts';
+
+/** Ends what a dead session of this machine left running; only then may its tasks go back. */
+export function endLeftovers(session: string): void {
+  for (let round = 0; round < 50; round++) {
+    const pids = leftovers(session);
+    if (pids.length === 0) return;
+    killAll(pids, 'SIGKILL');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+}
+
+/** Buries every session that is proved dead on this machine, and publishes what was kept here for any. */
+export async function recoverHere(w: Worker): Promise<void> {
+  const { q } = w;
+  const there = new Set(await sessions(q));
+  for (const name of await workerNames(q)) {
+    const holder = await holderOf(q, name);
+    if (holder !== undefined) there.add(holder);
+  }
+  for (const session of there) {
+    if (session === w.session || judgeSession(session, w.facts) !== 'dead') continue;
+    endLeftovers(session);
+    const result = await undertake(q, session, { proved: true, reason: deathOf(session) });
+    if (result === 'buried') w.log(`buried ${session}: its process is gone`);
+  }
+  for (const session of spooledSessions(q)) {
+    if (session === w.session || there.has(session)) continue;
+    for (const r of await publishSpool(q, session)) {
+      w.log(`${r.outcome.id}.a${r.outcome.attempt}: kept outcome ${r.counted ? 'published' : 'discarded, the task was given away meanwhile'}`);
+    }
+  }
+  sweepScratch(q, w.facts);
+}
+
+function deathOf(session: string): string {
+  return isSetSession(session) ? 'tq set died' : `worker ${session.split('.')[0]} died`;
+}
+
+/** How often the slow sweeps run, in polls. */
+const SWEEP_EVERY = 30;
+/** And how long one may take, ms. */
+const SWEEP_MS = 200;
+
+let polls = 0;
+
+/** Once a poll: the others' heartbeats, due tasks, the inbox; the slow sweeps now and then. */
+export async function observeOthers(w: Worker): Promise<void> {
+  const { q } = w;
+  const overdue = await observe(q, w.observer, w.session, heartbeatMs(q, w.options.pollMs));
+  for (const session of overdue) {
+    const here = judgeSession(session, w.facts);
+    if (here === 'dead') endLeftovers(session);
+    const result = await undertake(q, session, { proved: here === 'dead', reason: `no heartbeat for ${Math.round(q.leaseMs / 1000)} s` });
+    if (result === 'buried') w.log(`buried ${session}: no heartbeat for a lease`);
+    else forget(w.observer, session);
+  }
+  await recoverHere(w);
+  const { promoted } = await promoteDue(q, 1000);
+  if (promoted > 0) w.wake();
+  if ((await sweepInbox(q, w.log)) > 0) w.wake();
+  if (polls++ % SWEEP_EVERY === 0) {
+    await sweepWaiting(q, performance.now() + SWEEP_MS);
+    await sweepTmp(q);
+  }
+}

@@ -1,0 +1,448 @@
+/**
+ * One attempt from its claim to its end: the log (the second fence), the processes, the limits on them, the outcome. Nothing
+ * here decides where the task goes next; that is `task/decide.ts`, and the move is `queue/outcome.ts`.
+ */
+import fs from 'node:fs';
+import { errnoOf } from '../errors.ts';
+import type { Claimed } from '../queue/claim.ts';
+import { serverNow } from '../queue/clock.ts';
+import { mkdirp, isGone } from '../queue/fsx.ts';
+import { randomText } from '../queue/layout.ts';
+import { readTaskAt, settle, tallyBefore } from '../queue/outcome.ts';
+import { spool } from '../queue/spool.ts';
+import { rmdirIfEmpty } from '../queue/steps.ts';
+import { writeWhy } from '../queue/why.ts';
+import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts';
+import { parseDuration } from '../task/duration.ts';
+import type { Next, Outcome, Tally, Task } from '../task/types.ts';
+import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask } from './child.ts';
+import { everyoneElseRejected } from './others.ts';
+import { heartbeat } from './heartbeat.ts';
+import { givePlaceBack, leftIn, parseProgress, readReport, takePlace, type Place } from './scratch.ts';
+import { taskEnv } from './task-env.ts';
+import type { Cause, Run, Worker } from './worker.ts';
+
+/** How the start of an attempt ended when no outcome came of it. */
+export type NotRun = 'fenced' | 'gone';
+
+/** Runs a claimed attempt to its end. Resolves when its entry has been settled or was found to be somebody else's. Throws file system errors of the start; then nothing ran. */
+export async function runAttempt(w: Worker, run: Run): Promise<void> {
+  const { q } = w;
+  const { id, attempt } = run.claimed;
+  const logFd = await openLog(w, run.claimed);
+  if (logFd === undefined) return;
+  let errFd: number | undefined;
+  try {
+    const task = await readTaskAt(q, run.claimed.file, id);
+    if (task === undefined) return;
+    if (await expired(w, run, task)) return;
+    if (!(await confirmed(w, run))) return;
+    const tally = await tallyBefore(q, id, attempt);
+    if (await pastDeadline(w, run, task, tally)) return;
+    if (task.split) errFd = await q.fsx.openLog(q.lay.errLog(id, attempt));
+    await runTask(w, run, task, tally, logFd, errFd);
+  } finally {
+    fs.closeSync(logFd);
+    if (errFd !== undefined) fs.closeSync(errFd);
+  }
+}
+
+/** The second fence: the log is created with O_EXCL. Undefined: it was there, so this attempt is not run here. */
+async function openLog(w: Worker, c: Claimed): Promise<number | undefined> {
+  const path = w.q.lay.log(c.id, c.attempt);
+  for (let look = 0; ; look++) {
+    try {
+      return await w.q.fsx.openLog(path);
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST') {
+        w.log(`${c.id}.a${c.attempt}: its log exists already: not run`);
+        return undefined;
+      }
+      if (!isGone(error) || look > 0) throw error;
+      await mkdirp(w.q.fsx, w.q.lay.runs(c.id));
+    }
+  }
+}
+
+/** A task that was not to be started any more is skipped instead. */
+async function expired(w: Worker, run: Run, task: Task): Promise<boolean> {
+  if (task.expiresAt === undefined) return false;
+  const { q } = w;
+  const now = await serverNow(q);
+  const tally = await tallyBefore(q, task.id, run.claimed.attempt);
+  if (now < task.expiresAt || tally.firstStartedAt !== null) return false;
+  const reason = `expired: not started by ${new Date(task.expiresAt).toISOString()}`;
+  await writeWhy(q, task.id, run.claimed.attempt, 'skipped', { at: now, by: null, reason });
+  await settleWith(w, run, task, { ended: { how: 'rejected', reason, exitCode: null }, started: false, info: null, tally, next: { state: 'skipped', reason } });
+  return true;
+}
+
+/** A task whose deadline came while it waited ends here, without another attempt. */
+async function pastDeadline(w: Worker, run: Run, task: Task, tally: Tally): Promise<boolean> {
+  const deadline = deadlineAt(task, tally);
+  if (deadline === null || (await serverNow(w.q)) < deadline) return false;
+  await settleWith(w, run, task, { ended: { how: 'cause', kind: 'deadline' }, started: false, info: null, tally });
+  return true;
+}
+
+/** Before a start: a heartbeat confirmed within a third of the lease, else confirm first. False: the entry is not mine any more. */
+async function confirmed(w: Worker, run: Run): Promise<boolean> {
+  if (performance.now() - w.confirmedMs <= w.q.leaseMs / 3) return true;
+  const pulse = await heartbeat(w);
+  return pulse === 'ok' && run.cause !== 'revoked';
+}
+
+/** What an attempt came to. */
+interface Result {
+  ended: Ended;
+  started: boolean;
+  info: ExitInfo | null;
+  tally: Tally;
+  /** Instead of what `decideNext` says. */
+  next?: Next;
+  place?: Place;
+  reports?: ReadonlySet<string>;
+  /** The file whose last line tells what went wrong. */
+  output?: string;
+}
+
+async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: number, errFd: number | undefined): Promise<void> {
+  const { q } = w;
+  const { id, attempt } = run.claimed;
+  const place = takePlace(w.scratch, run.key);
+  run.progressFile = place.progress;
+  const stateDir = q.lay.state(id);
+  await makeStateDir(w, stateDir);
+  const startedAt = await serverNow(q);
+  const env = taskEnv(w, run, task, place, stateDir);
+  let result: Result;
+  try {
+    result = await execute(w, run, task, tally, env, place, startedAt, logFd, errFd);
+  } catch (error) {
+    givePlaceBack(w.scratch, place, false);
+    throw error;
+  }
+  run.finishing = true;
+  const left = leftIn(place);
+  if (run.cause === 'revoked') {
+    w.log(`${run.key}: ended and discarded`);
+  } else {
+    await settleWith(w, run, task, { ...result, place, reports: left.reports, output: task.split ? q.lay.errLog(id, attempt) : q.lay.log(id, attempt) });
+  }
+  givePlaceBack(w.scratch, place, left.clean);
+  await rmdirIfEmpty(q.fsx, stateDir).catch(() => false);
+  run.finishing = false;
+}
+
+async function makeStateDir(w: Worker, dir: string): Promise<void> {
+  try {
+    await w.q.fsx.mkdir(dir);
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return;
+    if (!isGone(error)) throw error;
+    await mkdirp(w.q.fsx, dir);
+  }
+}
+
+async function execute(
+  w: Worker,
+  run: Run,
+  task: Task,
+  tally: Tally,
+  env: Record<string, string>,
+  place: Place,
+  startedAt: number,
+  logFd: number,
+  errFd: number | undefined,
+): Promise<Result> {
+  const base = { tally, started: false, info: null };
+  if (w.options.pre !== null) {
+    const pre = await hook(w, run, task, w.options.pre, env, logFd, errFd);
+    if (!pre.ok) return { ...base, ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: null } : byCause(w, run.cause) };
+  }
+  const program = prepare(w, task, place);
+  if ('reason' in program) return { ...base, ended: { how: 'rejected', reason: program.reason, exitCode: 126 } };
+  let stdin: number | 'null' = 'null';
+  if (task.stdin !== undefined) {
+    try {
+      stdin = fs.openSync(w.q.lay.blob(task.stdin), 'r');
+    } catch (error) {
+      return { ...base, ended: { how: 'rejected', reason: `standard input cannot be opened: ${w.q.lay.blob(task.stdin)}: ${errnoOf(error) ?? String(error)}`, exitCode: 126 } };
+    }
+  }
+  const inUmask = process.umask(w.options.umask);
+  const child = spawnTask({ argv: program.argv, cwd: task.cwd, env, stdin, stdout: logFd, stderr: errFd ?? logFd });
+  process.umask(inUmask);
+  if (stdin !== 'null') fs.closeSync(stdin);
+  if (child.kind === 'rejected') {
+    await post(w, run, task, env, logFd, errFd);
+    return { ...base, ended: { how: 'rejected', reason: child.reason, exitCode: child.exitCode } };
+  }
+  run.startedAt = startedAt;
+  run.pid = child.pid;
+  w.guardian?.watch(child.pid, task.id, run.claimed.attempt);
+  const info = await supervise(w, run, task, tally, startedAt, child, logFd, errFd, place);
+  sweepGroup(child.pid);
+  w.guardian?.unwatch(child.pid);
+  await post(w, run, task, env, logFd, errFd);
+  return { started: true, info, tally, ended: endedBy(w, run, info) };
+}
+
+/** The argv of a task: the command, `shell -c`, or the stored script made executable in the scratch directory. */
+function prepare(w: Worker, task: Task, place: Place): { argv: string[] } | { reason: string } {
+  if (task.script !== undefined) {
+    try {
+      const text = fs.readFileSync(w.q.lay.blob(task.script));
+      const file = `${place.dir}/script`;
+      fs.writeFileSync(file, text, { mode: 0o700 });
+      const hasBang = text.length > 2 && text[0] === 0x23 && text[1] === 0x21;
+      return { argv: hasBang ? [file, ...task.command] : ['/bin/sh', file, ...task.command] };
+    } catch (error) {
+      return { reason: `the script cannot be read: ${w.q.lay.blob(task.script)}: ${errnoOf(error) ?? String(error)}` };
+    }
+  }
+  if (task.shell !== undefined) return { argv: [task.shell, '-c', ...task.command] };
+  if (task.command.length === 0) return { reason: 'the task has no command' };
+  return { argv: task.command };
+}
+
+async function hook(w: Worker, run: Run, task: Task, command: string, env: Record<string, string>, logFd: number, errFd: number | undefined): Promise<{ ok: boolean; reason: string }> {
+  const child = spawnTask({ argv: ['/bin/sh', '-c', command], cwd: fs.existsSync(task.cwd) ? task.cwd : '/', env, stdin: 'null', stdout: logFd, stderr: errFd ?? logFd });
+  if (child.kind === 'rejected') return { ok: false, reason: child.reason };
+  run.pid = child.pid;
+  w.guardian?.watch(child.pid, task.id, run.claimed.attempt);
+  run.end ??= (cause, o = {}) => {
+    run.cause ??= cause;
+    run.causeReason ??= o.reason ?? null;
+    void endTree({ pid: child.pid, session: w.session, taskId: task.id, attempt: run.claimed.attempt, graceMs: task.graceMs, ...(o.now === true ? { now: 'now' as const } : {}) }, child.exited);
+  };
+  const info = await child.exited;
+  run.end = null;
+  sweepGroup(child.pid);
+  w.guardian?.unwatch(child.pid);
+  return { ok: info.code === 0, reason: info.signal === null ? `exit code ${info.code}` : `killed by ${info.signal}` };
+}
+
+/** The post hook runs after every attempt; its own failure changes nothing but the log. */
+async function post(w: Worker, run: Run, task: Task, env: Record<string, string>, logFd: number, errFd: number | undefined): Promise<void> {
+  if (w.options.post === null) return;
+  run.end = () => undefined;
+  const r = await hook(w, run, task, w.options.post, env, logFd, errFd);
+  if (!r.ok) w.log(`${run.key}: post hook: ${r.reason}`);
+}
+
+/** Waits for the end of the child, ending it at its limits or when asked to. */
+async function supervise(
+  w: Worker,
+  run: Run,
+  task: Task,
+  tally: Tally,
+  startedAt: number,
+  child: SpawnedTask,
+  logFd: number,
+  errFd: number | undefined,
+  place: Place,
+): Promise<ExitInfo> {
+  const timers: NodeJS.Timeout[] = [];
+  let ending: Promise<void> | undefined;
+  run.end = (cause, o = {}) => {
+    const again = run.cause !== null;
+    if (again && o.now !== true) return;
+    run.cause ??= cause;
+    run.causeReason ??= o.reason ?? null;
+    const tree = { pid: child.pid, session: w.session, taskId: task.id, attempt: run.claimed.attempt, graceMs: task.graceMs, ...(o.now === true ? { now: 'now' as const } : {}) };
+    ending = Promise.all([ending, endTree(tree, child.exited)]).then(() => undefined);
+  };
+  const limit = (ms: number, cause: Cause): void => {
+    timers.push(setTimeout(() => run.end?.(cause), Math.max(0, Math.min(ms, MAX_TIMER_MS))));
+  };
+  if (task.timeoutMs !== undefined) limit(task.timeoutMs, 'timeout');
+  const deadline = deadlineAt(task, { firstStartedAt: tally.firstStartedAt ?? startedAt });
+  if (deadline !== null) limit(deadline - startedAt, 'deadline');
+  if (task.stallMs !== undefined) timers.push(watchForStall(run, task.stallMs, [logFd, errFd], place.progress));
+  try {
+    const info = await child.exited;
+    await ending;
+    return info;
+  } finally {
+    for (const t of timers) clearTimeout(t);
+    run.end = null;
+  }
+}
+
+/** setTimeout's longest, ms. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Ends an attempt that neither wrote nor reported progress for `stallMs`. */
+function watchForStall(run: Run, stallMs: number, fds: ReadonlyArray<number | undefined>, progressFile: string): NodeJS.Timeout {
+  let last = '';
+  let since = performance.now();
+  return setInterval(
+    () => {
+      let now = '';
+      for (const fd of fds) if (fd !== undefined) now += `${fs.fstatSync(fd).size} `;
+      try {
+        const s = fs.statSync(progressFile);
+        now += `${s.mtimeMs} ${s.size}`;
+      } catch {
+        // No report yet.
+      }
+      if (now !== last) {
+        last = now;
+        since = performance.now();
+      } else if (performance.now() - since >= stallMs) run.end?.('stalled');
+    },
+    Math.max(20, Math.min(1000, stallMs / 10)),
+  );
+}
+
+function byCause(w: Worker, cause: Cause): Ended {
+  switch (cause) {
+    case 'cut off':
+      return { how: 'lost', reason: `cut off: no heartbeat of ${w.options.name} for two thirds of the lease` };
+    case 'revoked':
+      return { how: 'lost', reason: `worker ${w.options.name} was buried` };
+    default:
+      return { how: 'cause', kind: cause };
+  }
+}
+
+function endedBy(w: Worker, run: Run, info: ExitInfo): Ended {
+  if (run.cause !== null) return byCause(w, run.cause);
+  if (info.signal === null) return { how: 'exited', code: info.code ?? 0 };
+  // A KILL nobody asked for, after a silence in which the guardian must kill: that was the guardian.
+  const silentMs = performance.now() - w.confirmedMs;
+  if (info.signal === 'SIGKILL' && silentMs >= (w.q.leaseMs * 2) / 3 - 2 * w.options.pollMs - 100) return byCause(w, 'cut off');
+  return { how: 'signaled', signal: info.signal };
+}
+
+/** Publishes the outcome and makes its move; what cannot be published now is kept, on the local disk too, and tried again. */
+async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<void> {
+  const { q } = w;
+  const outcome = await outcomeOf(w, run, task, r);
+  run.kept = outcome;
+  for (let failures = 0; ; failures++) {
+    try {
+      const s = await settle(q, w.session, outcome, task);
+      if (s.outcome.nonce !== outcome.nonce) w.log(`${run.key}: its outcome was published by another before: mine is discarded`);
+      run.kept = null;
+      if (failures > 0) w.log(`${run.key}: outcome published`);
+      return;
+    } catch (error) {
+      if (failures === 0) {
+        w.log(`${run.key}: outcome cannot be published (${error instanceof Error ? error.message : String(error)}): kept, tried again`);
+        try {
+          spool(q, w.session, outcome);
+        } catch (second) {
+          w.log(`${run.key}: nor kept on the local disk: ${String(second)}`);
+        }
+      }
+      if (w.stopping && failures > 3) return;
+      await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 100 * 2 ** Math.min(failures, 7)) * (0.9 + 0.2 * Math.random())));
+    }
+  }
+}
+
+async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Promise<Outcome> {
+  const endedAt = Math.round(await serverNowQuiet(w));
+  const startedAt = r.started && run.startedAt !== null ? Math.round(run.startedAt) : null;
+  const { outcome, reason } = classify(task, r.ended);
+  const said = saidBy(run, r, outcome);
+  const { next, tally } = decideNext({
+    task,
+    ended: r.ended,
+    tally: r.tally,
+    worker: w.options.name,
+    started: r.started,
+    startedAt,
+    endedAt,
+    said,
+    snoozeMs: outcome === 'snoozed' ? snoozeOf(r) : null,
+    everyoneRejected: outcome === 'rejected' ? await everyoneElseRejected(w, run.claimed.lane, r.tally.rejectedBy) : false,
+    random: Math.random,
+  });
+  if (outcome === 'rejected') w.rejections.push(performance.now());
+  const text = r.place !== undefined && r.reports?.has('result') === true ? readReport(r.place.result) : undefined;
+  const progress = r.place !== undefined && r.reports?.has('progress') === true ? parseProgress(readReport(r.place.progress) ?? '') : null;
+  const o: Outcome = {
+    schema: 'tq.outcome/1',
+    id: task.id,
+    attempt: run.claimed.attempt,
+    nonce: randomText(12),
+    outcome,
+    started: r.started,
+    worker: w.options.name,
+    session: w.session,
+    host: w.facts.host,
+    pid: run.pid,
+    startedAt,
+    endedAt,
+    durationMs: r.info === null ? null : Math.round(r.info.durationMs),
+    exitCode: r.ended.how === 'rejected' ? r.ended.exitCode : (r.info?.code ?? null),
+    signal: r.info?.signal ?? null,
+    cpuMs: r.info?.cpuMs ?? null,
+    maxRssKb: r.info?.maxRssKb ?? null,
+    reason: outcome === 'succeeded' ? null : (said ?? reason),
+    next: r.next ?? next,
+    tally,
+  };
+  if (text !== undefined) o.result = parseResult(text);
+  if (progress !== null) o.progress = progress;
+  return o;
+}
+
+async function serverNowQuiet(w: Worker): Promise<number> {
+  try {
+    return await serverNow(w.q);
+  } catch {
+    return Date.now();
+  }
+}
+
+/** JSON as it is; anything else as a string. */
+function parseResult(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text.replace(/\n$/, '');
+  }
+}
+
+function snoozeOf(r: Result): number | null {
+  const text = r.place !== undefined && r.reports?.has('snooze') === true ? readReport(r.place.snooze) : undefined;
+  if (text === undefined) return null;
+  try {
+    return parseDuration(text.trim(), 'tq snooze');
+  } catch {
+    return null;
+  }
+}
+
+/** Why it ended so, in the task's own words: the error file, else the last line of what it wrote. */
+function saidBy(run: Run, r: Result, outcome: string): string | null {
+  if (outcome === 'canceled') return run.causeReason;
+  if (!r.started || (outcome !== 'failed' && outcome !== 'signaled')) return null;
+  const text = r.place !== undefined && r.reports?.has('error') === true ? readReport(r.place.error)?.trim() : undefined;
+  if (text !== undefined && text !== '') return text.slice(0, 500);
+  return r.output === undefined ? null : lastLine(r.output);
+}
+
+const TAIL_BYTES = 4096;
+
+/** The last line that is not empty in the last 4 KB of a file, at most 500 characters. */
+function lastLine(path: string): string | null {
+  try {
+    const fd = fs.openSync(path, 'r');
+    try {
+      const { size } = fs.fstatSync(fd);
+      const buffer = Buffer.alloc(Math.min(size, TAIL_BYTES));
+      const n = fs.readSync(fd, buffer, 0, buffer.length, size - buffer.length);
+      const line = buffer.toString('utf8', 0, n).trimEnd().split('\n').at(-1)?.trim() ?? '';
+      return line === '' ? null : line.slice(0, 500);
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    return null;
+  }
+}

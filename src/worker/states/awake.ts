@@ -1,0 +1,289 @@
+/** awake: claims tasks and runs them, until something else is asked and the running ones are done. */
+import os from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { claim, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../queue/claim.ts';
+import { entriesOf, dues } from '../../queue/find.ts';
+import { promoteDue } from '../../queue/promote.ts';
+import { readOutcome, readTaskAt } from '../../queue/outcome.ts';
+import { serverNow } from '../../queue/clock.ts';
+import { settleLost } from '../../queue/bury.ts';
+import { laneOf } from '../../queue/task-file.ts';
+import { entryName } from '../../queue/layout.ts';
+import { acknowledge, type StateModule } from '../machine.ts';
+import { canServe, couldTake, readRequirements } from '../others.ts';
+import { heartbeat, publishState } from '../heartbeat.ts';
+import { runAttempt } from '../run-task.ts';
+import { freeSlots, jittered, pause, type Run, type Worker } from '../worker.ts';
+import type { WorkerState } from '../../queue/registry.ts';
+
+/** Rejections within this time that send a worker to `error`. */
+const REJECTIONS = 5;
+const REJECTION_WINDOW_MS = 300_000;
+/** Not more than this much work is claimed ahead of a free slot, ms, and not more tasks. */
+const AHEAD_MS = 100;
+const MOST_AHEAD = 64;
+/** How long a failed task is left for others, ms from when it was due. */
+const AVOID_MS = 60_000;
+
+export const awake: StateModule = {
+  name: 'awake',
+  async run(w) {
+    w.base = 'awake';
+    w.lastBusyMs = performance.now();
+    await heartbeat(w);
+    for (;;) {
+      const next = await turn(w);
+      if (next !== null) return next;
+    }
+  },
+};
+
+/** One round: obey, leave, claim, start, sleep. Null: stay awake. */
+async function turn(w: Worker): Promise<WorkerState | null> {
+  if (w.blocked === 'error') return 'error';
+  const asked = await obey(w);
+  if (asked !== null) return asked;
+  if (w.request !== null) {
+    await sleepUntilSomething(w);
+    return null;
+  }
+  if (await tooManyRejections(w)) return 'error';
+  const leave = await leaving(w);
+  if (leave) return 'offline';
+  let took = 0;
+  try {
+    took = await fill(w);
+  } catch (error) {
+    if (error instanceof RevokedError) {
+      await pause(w, jittered(Math.min(1000, w.options.pollMs)));
+      return null;
+    }
+    w.reason = `the queue cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+    return 'error';
+  }
+  if (took === 0 || freeSlots(w) <= 0) {
+    if (took === 0 && w.runs.size === 0 && w.options.untilEmpty && w.blocked === null && (await nothingLeft(w))) return 'offline';
+    await sleepUntilSomething(w);
+  }
+  return null;
+}
+
+/** Carries a request out as far as it can be now; the state to go to when it is done. */
+async function obey(w: Worker): Promise<WorkerState | null> {
+  const r = w.request;
+  if (r === null) return null;
+  if (r.to === 'awake') {
+    w.baseUntil = r.until ?? w.baseUntil;
+    await acknowledge(w);
+    return null;
+  }
+  if (r.to === 'restart' && w.options.restartExitCode === null) {
+    w.log('restart was asked, but this worker has no --restart-exit-code: ignored');
+    await acknowledge(w);
+    return null;
+  }
+  await handBackPending(w);
+  if (r.now) for (const run of w.runs.values()) run.end?.('preempted');
+  await publishState(w).catch(() => undefined);
+  if (w.runs.size > 0) return null;
+  if (r.to === 'asleep') w.baseUntil = r.until;
+  await acknowledge(w);
+  return r.to;
+}
+
+async function sleepUntilSomething(w: Worker): Promise<void> {
+  const now = performance.now();
+  let ms = jittered(w.options.pollMs);
+  if (w.options.idleMs !== null && w.runs.size === 0) ms = Math.min(ms, Math.max(10, w.lastBusyMs + w.options.idleMs - now));
+  if (w.options.timeLimitMs !== null) ms = Math.min(ms, Math.max(10, w.startedMs + w.options.timeLimitMs - now));
+  await pause(w, ms);
+}
+
+/** Reasons of its own to leave. The time limit hands the running tasks back; the others wait for them. */
+async function leaving(w: Worker): Promise<boolean> {
+  const { options } = w;
+  const now = performance.now();
+  if (options.timeLimitMs !== null && now - w.startedMs >= options.timeLimitMs) {
+    w.request = { to: 'offline', now: true, until: null, from: 'limit', text: '' };
+    return false;
+  }
+  if (options.maxTasks !== null && w.started >= options.maxTasks && w.pending.length === 0) {
+    w.request = { to: 'offline', now: false, until: null, from: 'limit', text: '' };
+    return w.runs.size === 0;
+  }
+  return options.idleMs !== null && w.runs.size === 0 && w.pending.length === 0 && now - w.lastBusyMs >= options.idleMs;
+}
+
+/** Claims for the free slots and a little ahead, and starts what fits. Returns how many were started. */
+async function fill(w: Worker): Promise<number> {
+  let started = startPending(w);
+  const free = freeSlots(w);
+  if (free > 0 && w.pending.length === 0) {
+    if (!(await allowed(w))) return started;
+    await claimMore(w, free);
+    started += startPending(w);
+  }
+  return started;
+}
+
+async function claimMore(w: Worker, free: number): Promise<void> {
+  let want = free + ahead(w);
+  if (w.options.maxTasks !== null) want = Math.min(want, w.options.maxTasks - w.started);
+  if (w.options.only !== null) want = Math.min(want, 1);
+  if (want <= 0) return;
+  w.claiming = true;
+  w.claimEpoch++;
+  w.leftForOthers = 0;
+  try {
+    const claimed = await claim(w.q, w.session, w.window, { serves: (lane) => serves(w, lane), leave: (c) => leaveIt(w, c) }, want);
+    for (const c of claimed) w.pending.push(c);
+  } finally {
+    w.claiming = false;
+    w.claimEpoch++;
+  }
+}
+
+/** How many tasks the slots get through in `AHEAD_MS`; none until it is known how fast they end. */
+function ahead(w: Worker): number {
+  if (w.averageMs === null || w.options.gate !== null) return 0;
+  const inTime = Math.floor((w.options.jobs * AHEAD_MS) / Math.max(1, w.averageMs));
+  return Math.max(0, Math.min(MOST_AHEAD, inTime - w.options.jobs));
+}
+
+async function serves(w: Worker, lane: string): Promise<boolean> {
+  const r = await readRequirements(w.q, lane);
+  return canServe({ name: w.options.name, queues: w.options.queues, offers: w.options.offers }, r);
+}
+
+/** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */
+async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
+  if (w.options.only !== null && c.id !== w.options.only) return true;
+  if (w.options.timeLimitMs !== null && !(await fitsTimeLimit(w, c))) return true;
+  if (c.n === 0) return false;
+  const o = await readOutcome(w.q, c.id, c.n);
+  if (o === undefined) return false;
+  const rejectedHere = o.tally.rejectedBy.includes(w.options.name);
+  const failedHere = o.worker === w.options.name && (o.outcome === 'failed' || o.outcome === 'signaled' || o.outcome === 'timeout' || o.outcome === 'stalled');
+  if (!rejectedHere && !failedHere) return false;
+  const others = await couldTake(w, c.lane);
+  if (rejectedHere) {
+    if (others.some((name) => !o.tally.rejectedBy.includes(name))) {
+      w.leftForOthers++;
+      return true;
+    }
+    return false;
+  }
+  const dueAt = o.next.state === 'delayed' ? o.next.dueAt : o.endedAt;
+  if (others.length === 0 || (await serverNow(w.q)) > dueAt + AVOID_MS) return false;
+  w.leftForOthers++;
+  return true;
+}
+
+async function fitsTimeLimit(w: Worker, c: Candidate): Promise<boolean> {
+  const task = await readTaskAt(w.q, `${c.dir}/${entryName(c.id, c.n)}`, c.id);
+  if (task?.timeoutMs === undefined) return true;
+  return performance.now() - w.startedMs + task.timeoutMs <= w.options.timeLimitMs!;
+}
+
+/** Gate, load and memory: asked before each claim. */
+async function allowed(w: Worker): Promise<boolean> {
+  const { options } = w;
+  const before = w.blocked;
+  w.blocked = null;
+  if (options.gate !== null) {
+    const r = spawnSync('/bin/sh', ['-c', options.gate], { stdio: 'ignore', env: { ...process.env, TQ_DIR: w.q.dir, TQ_WORKER: options.name } });
+    if (r.status !== 0) w.blocked = `gate: ${options.gate}`;
+  }
+  if (options.maxLoad !== null && os.loadavg()[0]! > options.maxLoad) w.blocked = `load is ${os.loadavg()[0]!.toFixed(2)}, --max-load ${options.maxLoad}`;
+  if (options.minFreeMem !== null && os.freemem() < options.minFreeMem) w.blocked = `free memory is below --min-free-mem`;
+  if (w.blocked !== before) await publishState(w).catch(() => undefined);
+  return w.blocked === null;
+}
+
+function startPending(w: Worker): number {
+  let n = 0;
+  while (w.pending.length > 0 && freeSlots(w) > 0) {
+    start(w, w.pending.shift()!);
+    n++;
+  }
+  return n;
+}
+
+function start(w: Worker, claimed: Claimed): void {
+  const slot = w.slots.indexOf(false);
+  w.slots[slot] = true;
+  w.started++;
+  w.lastBusyMs = performance.now();
+  const began = performance.now();
+  const run: Run = {
+    key: `${claimed.id}.a${claimed.attempt}`,
+    claimed,
+    slot: slot + 1,
+    pid: null,
+    startedAt: null,
+    progress: null,
+    cause: null,
+    causeReason: null,
+    end: null,
+    settled: Promise.resolve(),
+    finishing: false,
+    progressFile: null,
+    kept: null,
+  };
+  w.runs.set(run.key, run);
+  run.settled = runAttempt(w, run)
+    .catch((error: unknown) => {
+      w.log(`${run.key}: could not be run: ${error instanceof Error ? error.message : String(error)}`);
+      w.reason = `the queue cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+      w.blocked = 'error';
+    })
+    .then(() => {
+      w.runs.delete(run.key);
+      w.slots[slot] = false;
+      const ms = performance.now() - began;
+      w.averageMs = w.averageMs === null ? ms : w.averageMs * 0.8 + ms * 0.2;
+      w.lastBusyMs = performance.now();
+      // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
+      if (w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
+      else w.wake();
+      if (w.pending.length === 0) w.wake();
+    });
+}
+
+/** What was claimed but not begun goes back where it was. */
+async function handBackPending(w: Worker): Promise<void> {
+  while (w.pending.length > 0) {
+    const c = w.pending.shift()!;
+    await settleLost(w.q, w.session, c.id, c.attempt, 'handed back before it began', false).catch((error: unknown) => w.log(`${c.id}: ${String(error)}`));
+  }
+}
+
+async function tooManyRejections(w: Worker): Promise<boolean> {
+  const now = performance.now();
+  w.rejections = w.rejections.filter((at) => now - at < REJECTION_WINDOW_MS);
+  if (w.rejections.length < REJECTIONS) return false;
+  const others = await couldTake(w, w.options.queues[0]!);
+  if (others.length === 0) return false;
+  w.reason = `${w.rejections.length} tasks could not be started here in ${REJECTION_WINDOW_MS / 60_000} minutes`;
+  w.rejections = [];
+  return true;
+}
+
+/** For `--until-empty`: nothing in the served lanes, nothing left for others, and none of them in back-off or snooze. */
+async function nothingLeft(w: Worker): Promise<boolean> {
+  const { q } = w;
+  w.window = emptyWindow();
+  await promoteDue(q);
+  await claimMore(w, 1);
+  if (w.pending.length > 0 || w.leftForOthers > 0) return false;
+  for (const dueAt of await dues(q)) {
+    for await (const at of entriesOf(q, { state: 'delayed', dueAt })) {
+      if (at.n === 0) continue;
+      const task = await readTaskAt(q, at.file, at.id);
+      if (task === undefined || !(await serves(w, laneOf(task)))) continue;
+      // A retry asked by a person with --in is a delay like at submit; a back-off or a snooze has an outcome.
+      if ((await readOutcome(q, at.id, at.n)) !== undefined) return false;
+    }
+  }
+  return true;
+}

@@ -1,0 +1,128 @@
+/** starting: takes the name, buries what is proved dead here, makes the session. On to awake or asleep, as it was before. */
+import { TqError } from '../../errors.ts';
+import { mkdirp } from '../../queue/fsx.ts';
+import { newObserver, observe, undertake } from '../../queue/undertake.ts';
+import { beat, clearWant, readState, readWant, takeName, writeWorker } from '../../queue/registry.ts';
+import { judgeSession, makeSession } from '../../queue/session.ts';
+import { serverNow } from '../../queue/clock.ts';
+import { bell } from '../../queue/signal.ts';
+import { awakeAt, nextBoundary } from '../../task/hours.ts';
+import { startGuardianOf } from '../guard.ts';
+import { heartbeatMs, type StateModule } from '../machine.ts';
+import { endLeftovers, recoverHere } from '../recover.ts';
+import { parseWant } from '../requests.ts';
+import { dropSpares, openScratch } from '../scratch.ts';
+import type { Worker } from '../worker.ts';
+
+export const starting: StateModule = {
+  name: 'starting',
+  async run(w) {
+    const { q, options } = w;
+    const again = w.session !== '';
+    const session = makeSession(options.name, w.facts);
+    await takeOver(w, session);
+    w.session = session;
+    w.written = '';
+    await mkdirp(q.fsx, q.lay.session(session));
+    dropSpares();
+    w.scratch = openScratch(q, session);
+    await writeWorker(q, {
+      name: options.name,
+      session,
+      host: w.facts.host,
+      pid: process.pid,
+      startedAt: Math.round(await serverNow(q)),
+      version: options.version,
+      jobs: options.jobs,
+      queues: options.queues,
+      labels: options.labels,
+      offers: options.offers,
+      heartbeatMs: heartbeatMs(q, options.pollMs),
+      restartExitCode: options.restartExitCode,
+      settings: {
+        gate: options.gate,
+        hours: options.hours === null ? null : 'set',
+        maxTasks: options.maxTasks,
+        untilEmpty: options.untilEmpty,
+        timeLimitMs: options.timeLimitMs,
+      },
+    });
+    const began = performance.now();
+    await beat(q, options.name, session, ++w.counter);
+    w.confirmedMs = began;
+    await w.guardian?.close();
+    w.guardian = startGuardianOf(w);
+    if (!again) await recall(w);
+    await recoverHere(w);
+    w.bell = await bell(q);
+    return w.base;
+  },
+};
+
+/** Takes the name, from a dead holder if it can be proved or after a lease of silence. Throws NAME_TAKEN. */
+async function takeOver(w: Worker, session: string): Promise<void> {
+  const { q, options } = w;
+  const observer = newObserver();
+  let told = false;
+  for (;;) {
+    const holder = await takeName(q, options.name, session);
+    if (holder === session) return;
+    if (holder === w.session && w.session !== '') {
+      // My own buried session: whoever buried it may not have come to the name yet.
+      await undertake(q, holder, { proved: true, reason: 'buried' });
+      continue;
+    }
+    const judged = judgeSession(holder, w.facts);
+    if (judged === 'alive') throw taken(options.name, holder, 'it is alive on this machine');
+    if (judged === 'dead') {
+      endLeftovers(holder);
+      await undertake(q, holder, { proved: true, reason: `worker ${options.name} died` });
+      continue;
+    }
+    if (!told) w.log(`the name ${options.name} is held by ${holder}, which may be dead: watching it for ${Math.round(q.leaseMs / 1000)} s`);
+    told = true;
+    await watchHolder(w, observer, holder);
+  }
+}
+
+function taken(name: string, holder: string, why: string): TqError {
+  return new TqError('NAME_TAKEN', `a worker named ${name} exists: ${why} (${holder})`, { hint: 'give this one another --name, or stop that one: tq worker stop' });
+}
+
+/** One poll of the watch: its heartbeat moves: NAME_TAKEN; silent for a lease: buried. */
+async function watchHolder(w: Worker, observer: ReturnType<typeof newObserver>, holder: string): Promise<void> {
+  const { q, options } = w;
+  const pollMs = heartbeatMs(q, options.pollMs);
+  const before = observer.seen.get(holder)?.token;
+  const overdue = await observe(q, observer, null, pollMs);
+  const now = observer.seen.get(holder)?.token;
+  if (before !== undefined && now !== undefined && before !== now) throw taken(options.name, holder, 'its heartbeat moves');
+  if (overdue.includes(holder)) {
+    const result = await undertake(q, holder, { proved: false, reason: `no heartbeat for ${Math.round(q.leaseMs / 1000)} s` });
+    if (result === 'alive') throw taken(options.name, holder, 'it claims tasks');
+    return;
+  }
+  if (w.stopping) throw new TqError('REFUSED', 'stopped while waiting for the name');
+  await new Promise((resolve) => setTimeout(resolve, pollMs));
+}
+
+/** awake or asleep as before; a request made meanwhile is obeyed, except stop and restart, which were for the one before. */
+async function recall(w: Worker): Promise<void> {
+  const { q, options } = w;
+  const before = await readState(q, options.name);
+  w.base = before?.base ?? 'awake';
+  const text = await readWant(q, options.name);
+  const want = parseWant(text);
+  if (want.kind === 'request') {
+    if (want.request.to === 'offline' || want.request.to === 'restart') await clearWant(q, options.name, text);
+    else if (want.request.until === null || want.request.until > Date.now()) {
+      w.base = want.request.to;
+      w.baseUntil = want.request.until;
+      await clearWant(q, options.name, text);
+    } else await clearWant(q, options.name, text);
+  } else if (options.hours !== null) {
+    const now = Date.now();
+    w.base = awakeAt(options.hours, now) ? 'awake' : 'asleep';
+    w.baseUntil = nextBoundary(options.hours, now);
+  }
+}

@@ -1,0 +1,33 @@
+/** The environment of a task: what it was submitted with, what the worker passes on, and the `TQ_*` variables. */
+import type { Task } from '../task/types.ts';
+import type { Place } from './scratch.ts';
+import type { Run, Worker } from './worker.ts';
+
+export function taskEnv(w: Worker, run: Run, task: Task, place: Place, stateDir: string): Record<string, string> {
+  const env: Record<string, string> = { ...task.env };
+  for (const name of w.options.passEnv) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  env['TQ'] = w.options.self.at(-1)!;
+  env['TQ_DIR'] = w.q.dir;
+  env['TQ_TASK_ID'] = task.id;
+  if (task.name !== undefined) env['TQ_TASK_NAME'] = task.name;
+  env['TQ_ATTEMPT'] = String(run.claimed.attempt);
+  if (task.group !== undefined) env['TQ_GROUP'] = task.group;
+  env['TQ_QUEUE'] = task.queue;
+  env['TQ_WORKER'] = w.options.name;
+  env['TQ_SESSION'] = w.session;
+  env['TQ_SLOT'] = String(run.slot);
+  env['TQ_CPUS'] = String(task.needs?.cpus ?? 1);
+  env['TQ_SUBMIT_DIR'] = task.submitDir;
+  env['TQ_STATE_DIR'] = stateDir;
+  env['TQ_TMPDIR'] = place.tmp;
+  env['TQ_RESULT_FILE'] = place.result;
+  env['TQ_PROGRESS_FILE'] = place.progress;
+  env['TQ_ERROR_FILE'] = place.error;
+  env['TQ_SNOOZE_FILE'] = place.snooze;
+  if (task.traceparent !== undefined) env['TRACEPARENT'] = task.traceparent;
+  for (const [k, v] of Object.entries(w.options.vars)) env[`TQ_VAR_${k.toUpperCase()}`] = v;
+  return env;
+}

@@ -1,0 +1,151 @@
+/**
+ * What a worker is while it runs: its options, its session, the attempts it has in hand, and the small facts that its states, its
+ * heartbeat and its tasks share. Plain data; the states decide, the heartbeat watches.
+ */
+import type { Claimed, Window } from '../queue/claim.ts';
+import type { Queue } from '../queue/open.ts';
+import type { RunningNow, WorkerState } from '../queue/registry.ts';
+import type { HostFacts } from '../queue/session.ts';
+import type { Observer } from '../queue/undertake.ts';
+import type { Hours } from '../task/hours.ts';
+import type { Outcome, Progress } from '../task/types.ts';
+import type { Guardian } from './guardian.ts';
+import type { Request } from './requests.ts';
+
+export interface WorkerOptions {
+  name: string;
+  /** Tasks at once. */
+  jobs: number;
+  queues: string[];
+  labels: Record<string, string>;
+  offers: Record<string, number>;
+  /** ms, before jitter. */
+  pollMs: number;
+  untilEmpty: boolean;
+  maxTasks: number | null;
+  idleMs: number | null;
+  timeLimitMs: number | null;
+  hours: Hours | null;
+  gate: string | null;
+  pre: string | null;
+  post: string | null;
+  maxLoad: number | null;
+  minFreeMem: number | null;
+  passEnv: string[];
+  vars: Record<string, string>;
+  runUsers: string[] | 'any' | null;
+  restartExitCode: number | null;
+  /** Run this one task and nothing else. */
+  only: string | null;
+  /** How this program is started, for `$TQ` and the guardian. */
+  self: string[];
+  version: string;
+  /** umask for tasks; that of the process may be the queue's. */
+  umask: number;
+}
+
+/** Why tq ends a child: the outcome is this cause whatever the exit code. */
+export type Cause = 'timeout' | 'deadline' | 'stalled' | 'canceled' | 'preempted' | 'revoked' | 'cut off';
+
+/** One attempt in hand, from its claim until its entry has been moved. */
+export interface Run {
+  /** `<id>.a<N>` */
+  key: string;
+  claimed: Claimed;
+  slot: number;
+  pid: number | null;
+  startedAt: number | null;
+  progress: Progress | null;
+  /** Set when tq ends it; the first cause counts. */
+  cause: Cause | null;
+  /** Who asked for the cancel and why. */
+  causeReason: string | null;
+  /** Ends its processes: TERM, grace, KILL. Without grace when `now`. Set once it runs. */
+  end: ((cause: Cause, options?: { now?: boolean; reason?: string | null }) => void) | null;
+  /** Resolves when its entry has been settled or given up. */
+  settled: Promise<void>;
+  /** Its processes are over and its outcome is being published. */
+  finishing: boolean;
+  /** Where progress is read while it runs. */
+  progressFile: string | null;
+  /** An outcome that could not be published yet. */
+  kept: Outcome | null;
+}
+
+export interface Log {
+  (line: string): void;
+}
+
+export interface Worker {
+  readonly q: Queue;
+  readonly options: WorkerOptions;
+  readonly facts: HostFacts;
+  readonly log: Log;
+  session: string;
+  guardian: Guardian | null;
+  state: WorkerState;
+  /** awake or asleep: what a restart returns to. */
+  base: 'awake' | 'asleep';
+  /** When `base` goes back by itself, epoch ms of this machine, or null. */
+  baseUntil: number | null;
+  request: Request | null;
+  badWant: string | null;
+  reason: string | null;
+  blocked: string | null;
+  runs: Map<string, Run>;
+  /** Claimed, waiting for a free slot. */
+  pending: Claimed[];
+  window: Window;
+  /** A claim is under way, or has been since the number was read. */
+  claiming: boolean;
+  claimEpoch: number;
+  slots: boolean[];
+  counter: number;
+  /** Monotonic ms of the last heartbeat that was written and whose listing was read. */
+  confirmedMs: number;
+  observer: Observer;
+  bell: string;
+  /** Counters for --max-tasks, --idle. */
+  started: number;
+  lastBusyMs: number;
+  startedMs: number;
+  /** Monotonic ms of recent rejections. */
+  rejections: number[];
+  /** Smoothed duration of attempts, ms; null before the first. */
+  averageMs: number | null;
+  /** Candidates that were left for others in the last look. */
+  leftForOthers: number;
+  /** Directory on the local disk for what belongs to running attempts. */
+  scratch: string;
+  stopping: boolean;
+  wake: () => void;
+  /** What the last written state file said, to write only changes. */
+  written: string;
+  runningNow(): RunningNow[];
+}
+
+/** Sleeps until `ms` have passed or something woke the worker. */
+export function pause(w: Worker, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      w.wake = nothing;
+      resolve();
+    }
+    w.wake = done;
+  });
+}
+
+export function nothing(): void {
+  // Nobody sleeps.
+}
+
+/** +/-10%, so that workers drift apart. */
+export function jittered(ms: number): number {
+  return ms * (0.9 + 0.2 * Math.random());
+}
+
+export function freeSlots(w: Worker): number {
+  return w.options.jobs - w.runs.size;
+}
