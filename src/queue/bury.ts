@@ -94,7 +94,7 @@ export async function lostOutcome(
     worker: owner,
     started: how.started,
     startedAt,
-    endedAt: now,
+    endedAt: Math.round(now),
     random: Math.random,
   });
   const reason = how.canceled ? ((await readCancel(q, session, task.id, n)).reason ?? 'canceled') : how.reason;
@@ -110,7 +110,7 @@ export async function lostOutcome(
     host: '',
     pid: null,
     startedAt,
-    endedAt: now,
+    endedAt: Math.round(now),
     durationMs: startedAt === null ? null : Math.max(0, Math.round(now - startedAt)),
     exitCode: null,
     signal: null,

@@ -33,6 +33,21 @@ export function spool(q: Queue, session: string, outcome: Outcome): void {
   fs.renameSync(`${file}.tmp`, file);
 }
 
+/** Forgets an outcome that was published after all. */
+export function unspool(q: Queue, session: string, outcome: Outcome): void {
+  const dir = path.join(spoolRoot(q), session);
+  fs.rmSync(path.join(dir, `${outcome.id}.a${outcome.attempt}.json`), { force: true });
+  removeIfEmpty(dir);
+}
+
+function removeIfEmpty(dir: string): void {
+  try {
+    fs.rmdirSync(dir);
+  } catch {
+    // Not empty, or gone.
+  }
+}
+
 export interface SpooledResult {
   outcome: Outcome;
   /** False: the task had been given away meanwhile, and the outcome in force is another one. */
@@ -66,11 +81,8 @@ export async function publishSpool(q: Queue, session: string): Promise<SpooledRe
     done.push({ outcome, counted: s.outcome.nonce === outcome.nonce });
     fs.rmSync(file, { force: true });
   }
-  try {
-    fs.rmdirSync(dir);
-  } catch {
-    // Something is being spooled right now: the next call takes it.
-  }
+  // Something that is being spooled right now keeps it: the next call takes that.
+  removeIfEmpty(dir);
   return done;
 }
 

@@ -35,10 +35,8 @@ export interface Guardian {
 
 /** Starts the helper. Throws TqError when it cannot be started; it being lost later is told by `onLost`. */
 export function startGuardian(options: GuardianOptions): Guardian {
-  const log = openLog();
-  const child = spawnHelper([...options.command, ...(options.onEnd ?? [])], guardianEnvironment(), log);
-  if (typeof log === 'number') fs.closeSync(log);
-
+  const child = spawnGuardian(options);
+  const outbox = makeOutbox((text, written) => child.stdin?.write(text, written));
   let over = false;
   const exited = new Promise<void>((resolve) => {
     child.on('exit', () => resolve());
@@ -47,7 +45,9 @@ export function startGuardian(options: GuardianOptions): Guardian {
   const lost = (): void => {
     if (over) return;
     over = true;
-    // It may only be stopped, or have lost its pipe: it must not go on counting our lease.
+    outbox.stop();
+    // It may only be stopped, or stand behind a launcher that is gone: it must neither go on counting nor take this for our end.
+    child.stdin?.end('q\n');
     child.kill('SIGKILL');
     options.onLost();
   };
@@ -55,13 +55,10 @@ export function startGuardian(options: GuardianOptions): Guardian {
   child.stdin?.on('error', lost);
   if (child.pid === undefined || child.stdin === null) {
     over = true;
-    throw new TqError('INTERNAL', `the guardian of session ${options.session} cannot be started: ${options.command[0] ?? ''}`, {
-      hint: 'the machine may be short of processes or descriptors (ulimit -a)',
-    });
+    throw cannotStart(options);
   }
 
   const pipe = child.stdin;
-  const outbox = makeOutbox((text, written) => pipe.write(text, written));
   return {
     pid: child.pid,
     watch(group, taskId, attempt) {
@@ -78,6 +75,7 @@ export function startGuardian(options: GuardianOptions): Guardian {
     async close() {
       if (!over) {
         over = true;
+        outbox.stop();
         pipe.end('q\n');
       }
       // It answers at once unless someone stopped it.
@@ -115,9 +113,9 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
   const alarm = makeAlarm();
   const watched = new Map<number, Watched>();
   const lease = makeLease(options);
-  // The parent's end counts as well as the pipe's, which something else may hold open. Parent 0 is outside our namespace.
-  const parent = process.ppid;
-  const parentStart = parent > 0 ? startTimeOf(parent) : null;
+  // The worker's end counts as well as the pipe's, which something else may hold open. (0: it is outside our namespace.)
+  const worker = Number(process.env[WORKER_VARIABLE] ?? process.ppid);
+  const workerStart = worker > 0 ? startTimeOf(worker) : null;
   let state: 'runs' | 'ended' | 'died' = 'runs';
   let rest = '';
 
@@ -135,19 +133,19 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
   stdin.on('error', died);
 
   function obey(line: string): void {
-    const [first = '', taskId = '', attempt = ''] = line.slice(1).split(' ');
-    const group = Number(first);
+    const [first = '', ...attempt] = line.slice(1).trim().split(' ');
+    const number = Number(first);
     switch (line[0]) {
       case '+':
-        if (!(group > 1)) return;
-        watched.set(group, { taskId, attempt, start: factsAreCheap ? startTimeOf(group) : null, killed: false });
-        preferForOom(group);
+        if (!(number > 1)) return;
+        watched.set(number, { what: attempt.join(' attempt '), start: factsAreCheap ? startTimeOf(number) : null, killed: false });
+        preferForOom(number);
         return;
       case '-':
-        watched.delete(group);
+        watched.delete(number);
         return;
       case 't':
-        lease.tick(first === '' ? null : group);
+        lease.tick(first === '' ? null : number);
         return;
       case 'q':
         if (state === 'runs') state = 'ended';
@@ -168,18 +166,18 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
   let cutOff = false;
   for (;;) {
     await alarm.within(lease.lookEveryMs);
-    if (state === 'runs' && parentStart !== null && startTimeOf(parent) !== parentStart) state = 'died';
+    if (state === 'runs' && workerStart !== null && startTimeOf(worker) !== workerStart) state = 'died';
     if (state !== 'runs') break;
     const cutOffNow = await isCutOff();
     if (cutOffNow && (!cutOff || [...watched.values()].some((one) => !one.killed))) {
-      note(`no heartbeat for two thirds of the lease: ending ${watched.size} groups`);
+      note(`no heartbeat for two thirds of the lease: ending ${namesOf(watched)}`);
       await endEverything(watched, options.session);
     }
     cutOff = cutOffNow;
   }
 
   if (state === 'died') {
-    note(`the worker is gone: ending ${watched.size} groups`);
+    note(`the worker is gone: ending ${namesOf(watched)}`);
     await endEverything(watched, options.session);
     await options.report(cutOff ? 'cut off' : 'worker died');
   }
@@ -198,6 +196,8 @@ interface Outbox {
   tick(line: string): void;
   /** How long the other side has not taken what was written. */
   unreadMs(): number;
+  /** Nothing is written any more. */
+  stop(): void;
 }
 
 /**
@@ -211,13 +211,14 @@ function makeOutbox(write: (text: string, written: () => void) => void): Outbox 
   let tick = '';
   let busy = false;
   let planned = false;
+  let stopped = false;
   let writtenAt = -Infinity;
 
   function flush(): void {
     planned = false;
     // A number may be forgotten and used anew in one batch; the other order does not occur.
     const text = [...removed].map((group) => `-${group}\n`).join('') + [...added.values()].join('') + tick;
-    if (text === '') return;
+    if (text === '' || stopped) return;
     added.clear();
     removed.clear();
     tick = '';
@@ -251,8 +252,32 @@ function makeOutbox(write: (text: string, written: () => void) => void): Outbox 
       plan();
     },
     unreadMs: () => (busy ? performance.now() - writtenAt : 0),
+    stop() {
+      stopped = true;
+    },
   };
 }
+
+function spawnGuardian(options: GuardianOptions): ReturnType<typeof spawnHelper> {
+  const log = openLog();
+  try {
+    return spawnHelper([...options.command, ...(options.onEnd ?? [])], guardianEnvironment(), log);
+  } catch (error) {
+    throw cannotStart(options, error);
+  } finally {
+    if (typeof log === 'number') fs.closeSync(log);
+  }
+}
+
+function cannotStart(options: GuardianOptions, cause?: unknown): TqError {
+  return new TqError('INTERNAL', `the guardian of session ${options.session} cannot be started: ${options.command[0] ?? ''}`, {
+    hint: 'the machine may be short of processes or descriptors (ulimit -a)',
+    cause,
+  });
+}
+
+/** Tells the guardian whom it guards, whatever launcher stands between the two. */
+const WORKER_VARIABLE = 'TQ_GUARDED_PID';
 
 /**
  * The guardian is of the worker, not of a task that the worker may itself run in: without these marks the end of that task
@@ -260,7 +285,7 @@ function makeOutbox(write: (text: string, written: () => void) => void): Outbox 
  */
 function guardianEnvironment(): NodeJS.ProcessEnv {
   const { TQ_SESSION: _session, TQ_TASK_ID: _task, TQ_ATTEMPT: _attempt, ...environment } = process.env;
-  return environment;
+  return { ...environment, [WORKER_VARIABLE]: String(process.pid) };
 }
 
 function openLog(): number | 'ignore' {
@@ -276,8 +301,8 @@ function openLog(): number | 'ignore' {
 // ---- the guardian's side ------------------------------------------------------------------------------------------------
 
 interface Watched {
-  taskId: string;
-  attempt: string;
+  /** The task and attempt, for the log. */
+  what: string;
   /** When the group's first process began; null when that was over already. */
   start: string | null;
   killed: boolean;
@@ -294,6 +319,10 @@ const OOM_ADD = 500;
 const OOM_MOST = 1000;
 
 function ignore(): void {}
+
+function namesOf(watched: Map<number, Watched>): string {
+  return [...watched].map(([group, one]) => `${group} (${one.what})`).join(', ') || 'nothing';
+}
 
 async function endEverything(watched: Map<number, Watched>, session: string): Promise<void> {
   const giveUpAt = performance.now() + UNKILLABLE_MS;

@@ -13,7 +13,7 @@ import { bell } from '../queue/signal.ts';
 import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
 import { readProgress } from './scratch.ts';
-import type { Worker } from './worker.ts';
+import { wake, type Worker } from './worker.ts';
 
 /** `ok`; `revoked`: somebody buried this session; `away`: the queue's directory cannot be reached. */
 export type Pulse = 'ok' | 'revoked' | 'away';
@@ -123,7 +123,7 @@ async function readRequest(w: Worker): Promise<void> {
       if (w.request !== null && w.request.from !== 'want' && w.request.from !== 'hours' && w.request.to !== 'awake') return;
       if (w.request?.text === parsed.request.text && w.request.from === 'want') return;
       w.request = parsed.request;
-      w.wake();
+      wake(w);
     }
   }
 }

@@ -20,9 +20,9 @@ import { offline } from './states/offline.ts';
 import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
-import { jittered, nothing, type Log, type Worker, type WorkerOptions } from './worker.ts';
+import { jittered, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
-/** A state runs until it is time for another; every wait in it ends with `w.wake()`. */
+/** A state runs until it is time for another; every wait in it ends with `wake(w)`. */
 export interface StateModule {
   readonly name: WorkerState;
   run(w: Worker): Promise<WorkerState | 'end'>;
@@ -41,7 +41,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
   const w = newWorker(q, facts, options, events.log);
   const signals = catchSignals(w);
   let watching: Watch = { close: async () => undefined };
-  let timer: { stop(): void } = { stop: nothing };
+  let timer = { stop: (): void => undefined };
   let next: WorkerState | 'end' = 'starting';
   let code = 0;
   try {
@@ -54,7 +54,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
       if (came === 'starting' && next !== 'end') {
         events.announced(w);
         timer = beatForever(w);
-        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => w.wake());
+        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => wake(w));
       }
     }
   } finally {
@@ -100,7 +100,8 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     leftForOthers: 0,
     scratch: '',
     stopping: false,
-    wake: nothing,
+    woken: false,
+    sleeper: null,
     written: '',
     runningNow: () =>
       [...w.runs.values()]
@@ -117,7 +118,7 @@ function catchSignals(w: Worker): { stop(): void } {
     w.stopping = true;
     w.log(again ? `${signal}: handing the running tasks back` : `${signal}: leaving when the running tasks are done (once more: hand them back)`);
     w.request = { to: 'offline', now: again, until: null, from: 'signal', text: '' };
-    w.wake();
+    wake(w);
   };
   const names: NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
   for (const name of names) process.on(name, heard);
@@ -158,7 +159,7 @@ async function housekeeping(w: Worker): Promise<void> {
   if (pulse === 'ok') {
     if (await rang(w)) {
       w.window = emptyWindow();
-      w.wake();
+      wake(w);
     }
     await observeOthers(w).catch((error: unknown) => w.log(`watching the others: ${String(error)}`));
     return;
@@ -174,7 +175,7 @@ async function housekeeping(w: Worker): Promise<void> {
 /** Sends a worker to the error state from outside its state's loop. */
 export function toError(w: Worker): void {
   w.blocked = 'error';
-  w.wake();
+  wake(w);
 }
 
 /** The hours of `--hours`: at each boundary a request like a person's; a person's own holds until the next boundary. */
@@ -188,7 +189,7 @@ function followHours(w: Worker): void {
   if (w.base === to && w.request === null) return;
   if (w.request === null || w.request.from === 'hours' || w.request.from === 'want') {
     w.request = { to, now: false, until: null, from: 'hours', text: w.request?.text ?? '' };
-    w.wake();
+    wake(w);
   }
 }
 
@@ -210,7 +211,7 @@ async function rise(w: Worker): Promise<void> {
       w.stopping = true;
     } else w.reason = error instanceof Error ? error.message : String(error);
   }
-  w.wake();
+  wake(w);
 }
 
 /** Leaves: everything settled, the running directory removed, the name freed. Called by the last states. */

@@ -14,7 +14,7 @@ import { forget, observe, undertake } from '../queue/undertake.ts';
 import { killAll, leftovers } from './proc.ts';
 import { heartbeatMs } from './machine.ts';
 import { sweepScratch } from './scratch.ts';
-import type { Worker } from './worker.ts';
+import { wake, type Worker } from './worker.ts';
 
 /** Ends what a dead session of this machine left running; only then may its tasks go back. */
 export function endLeftovers(session: string): void {
@@ -73,8 +73,8 @@ export async function observeOthers(w: Worker): Promise<void> {
   }
   await recoverHere(w);
   const { promoted } = await promoteDue(q, 1000);
-  if (promoted > 0) w.wake();
-  if ((await sweepInbox(q, w.log)) > 0) w.wake();
+  if (promoted > 0) wake(w);
+  if ((await sweepInbox(q, w.log)) > 0) wake(w);
   if (polls++ % SWEEP_EVERY === 0) {
     await sweepWaiting(q, performance.now() + SWEEP_MS);
     await sweepTmp(q);

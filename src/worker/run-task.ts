@@ -9,7 +9,7 @@ import { serverNow } from '../queue/clock.ts';
 import { mkdirp, isGone } from '../queue/fsx.ts';
 import { randomText } from '../queue/layout.ts';
 import { readTaskAt, settle, tallyBefore } from '../queue/outcome.ts';
-import { spool } from '../queue/spool.ts';
+import { spool, unspool } from '../queue/spool.ts';
 import { rmdirIfEmpty } from '../queue/steps.ts';
 import { writeWhy } from '../queue/why.ts';
 import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts';
@@ -326,7 +326,10 @@ async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<v
       const s = await settle(q, w.session, outcome, task);
       if (s.outcome.nonce !== outcome.nonce) w.log(`${run.key}: its outcome was published by another before: mine is discarded`);
       run.kept = null;
-      if (failures > 0) w.log(`${run.key}: outcome published`);
+      if (failures > 0) {
+        unspool(q, w.session, outcome);
+        w.log(`${run.key}: outcome published`);
+      }
       return;
     } catch (error) {
       if (failures === 0) {

@@ -118,27 +118,33 @@ export interface Worker {
   /** Directory on the local disk for what belongs to running attempts. */
   scratch: string;
   stopping: boolean;
-  wake: () => void;
+  /** Something happened since the last pause. */
+  woken: boolean;
+  sleeper: (() => void) | null;
   /** What the last written state file said, to write only changes. */
   written: string;
   runningNow(): RunningNow[];
 }
 
-/** Sleeps until `ms` have passed or something woke the worker. */
-export function pause(w: Worker, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done(): void {
-      clearTimeout(timer);
-      w.wake = nothing;
-      resolve();
-    }
-    w.wake = done;
-  });
+/** Sleeps until `ms` have passed or something woke the worker; a wake since the last pause counts. */
+export async function pause(w: Worker, ms: number): Promise<void> {
+  if (!w.woken) {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      w.sleeper = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    w.sleeper = null;
+  }
+  w.woken = false;
 }
 
-export function nothing(): void {
-  // Nobody sleeps.
+/** Ends the worker's present or next pause. */
+export function wake(w: Worker): void {
+  w.woken = true;
+  w.sleeper?.();
 }
 
 /** +/-10%, so that workers drift apart. */

@@ -13,7 +13,7 @@ import { acknowledge, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
-import { freeSlots, jittered, pause, type Run, type Worker } from '../worker.ts';
+import { freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
 
 /** Rejections within this time that send a worker to `error`. */
@@ -245,8 +245,8 @@ function start(w: Worker, claimed: Claimed): void {
       w.lastBusyMs = performance.now();
       // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
       if (w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
-      else w.wake();
-      if (w.pending.length === 0) w.wake();
+      else wake(w);
+      if (w.pending.length === 0) wake(w);
     });
 }
 

@@ -9,11 +9,12 @@ import { mkdirp } from '../../queue/fsx.ts';
 import { stagingPath, unlinkQuietly } from '../../queue/steps.ts';
 import { jittered, pause, type Worker } from '../worker.ts';
 
-/** First and longest pause before trying again, ms. */
+/** First and longest pause before the queue is tried again, ms. */
 const FIRST_MS = 1000;
-const LONGEST_MS = 60_000;
+const LONGEST_MS = 10_000;
 /** After rejections nothing can be probed, so the first pause is longer. */
 const FIRST_AFTER_REJECTIONS_MS = 30_000;
+const LONGEST_AFTER_REJECTIONS_MS = 600_000;
 
 let recent = { atMs: Number.NEGATIVE_INFINITY, pauseMs: 0 };
 
@@ -23,9 +24,10 @@ export const error: StateModule = {
     const queueTrouble = w.reason?.startsWith('the queue cannot be used') === true;
     w.log(`error: ${w.reason ?? 'unknown'}`);
     w.blocked = null;
+    const longestMs = queueTrouble ? LONGEST_MS : LONGEST_AFTER_REJECTIONS_MS;
     let pauseMs = queueTrouble ? FIRST_MS : FIRST_AFTER_REJECTIONS_MS;
     // Back in error soon after it was left: go on where the pauses had grown to.
-    if (performance.now() - recent.atMs < 2 * recent.pauseMs + 10_000) pauseMs = Math.min(LONGEST_MS, Math.max(pauseMs, recent.pauseMs * 2));
+    if (performance.now() - recent.atMs < 2 * recent.pauseMs + 10_000) pauseMs = Math.min(longestMs, Math.max(pauseMs, recent.pauseMs * 2));
     await heartbeat(w);
     for (;;) {
       const until = performance.now() + jittered(pauseMs);
@@ -52,7 +54,7 @@ export const error: StateModule = {
         w.window = emptyWindow();
         return w.base;
       }
-      pauseMs = Math.min(LONGEST_MS, pauseMs * 2);
+      pauseMs = Math.min(longestMs, pauseMs * 2);
     }
   },
 };

@@ -1,0 +1,212 @@
+/**
+ * Going through many tasks by their names: newest first, counted, or many ids looked up at once. A bucket is listed when its turn
+ * comes and never before, so that whoever needs only the newest few does not pay for a long queue. No task file is opened.
+ */
+import { isTerminal, TERMINAL, type State } from '../task/types.ts';
+import { buckets, entriesOf, lanes, locate, placesToLook, shownState, type Located } from './find.ts';
+import { listOrEmpty } from './fsx.ts';
+import { bucketOf, idTime, parseEntry, queueOfLane, type Place } from './layout.ts';
+import type { Queue } from './open.ts';
+
+export interface WalkOptions {
+  states: readonly State[];
+  /** Tasks queued for another queue are left out. Those in other states are not: only their files tell the queue. */
+  queue?: string | undefined;
+  /** Buckets that hold only older ids are left out, server ms. */
+  since?: number | undefined;
+}
+
+/**
+ * The entries in these states, newest id first, one array for each bucket. A task that moves meanwhile may be missed, or come with
+ * an older attempt; of an id seen twice in a bucket the entry with more attempts is kept.
+ */
+export async function* walk(q: Queue, options: WalkOptions): AsyncGenerator<Located[]> {
+  const { cursors, loose } = await open(q, options);
+  for (const c of cursors) await advance(q, c);
+  const looseBuckets = [...loose.keys()].toSorted();
+  for (;;) {
+    let newest = looseBuckets.at(-1);
+    for (const c of cursors) if (c.head !== undefined && (newest === undefined || c.head > newest)) newest = c.head;
+    if (newest === undefined) return;
+    if (options.since !== undefined && endOf(newest) < options.since) return;
+    const found = loose.get(newest) ?? [];
+    if (looseBuckets.at(-1) === newest) looseBuckets.pop();
+    for (const c of cursors) {
+      if (c.head !== newest) continue;
+      for (const at of await inDirectory(q, `${c.base}/${newest}`, c.place)) found.push(at);
+      await advance(q, c);
+    }
+    if (found.length > 0) yield inOrder(found);
+  }
+}
+
+/** How many entries there are in each of these states, by counting names. */
+export async function count(q: Queue, options: WalkOptions): Promise<Map<State, number>> {
+  const counts = new Map<State, number>(options.states.map((state) => [state, 0]));
+  for (const place of await placesOf(q, options)) {
+    const state = shownState(place);
+    let n = counts.get(state)!;
+    for (const dir of await directoriesOf(q, place)) {
+      for (const name of await listOrEmpty(q.fsx, dir)) if (ENTRY.test(name)) n++;
+    }
+    counts.set(state, n);
+  }
+  return counts;
+}
+
+/** What `parseEntry` accepts as a task, without taking it apart. */
+const ENTRY = /^[0-9a-z]{10,16}(?:\.\d{1,9})?\.a\d{1,9}\.json$/;
+
+/** Below this many ids each is looked up by itself. */
+const FEW = 3;
+
+/** Where these tasks are now; one that is nowhere is missing from the answer. Each directory is listed once, however many ids. */
+export async function locateMany(q: Queue, ids: readonly string[]): Promise<Map<string, Located>> {
+  const found = new Map<string, Located>();
+  const wanted = new Set(ids);
+  if (wanted.size > FEW) {
+    const wantedBuckets = new Set([...wanted].map(bucketOf));
+    for (const place of [...(await placesToLook(q)), ...TERMINAL.map((state) => ({ state }))]) {
+      for (const dir of await directoriesOf(q, place, wantedBuckets)) {
+        for (const at of await inDirectory(q, dir, place)) {
+          const before = found.get(at.id);
+          if (wanted.has(at.id) && (before === undefined || before.n <= at.n)) found.set(at.id, at);
+        }
+      }
+    }
+  }
+  // What moved while the directories were read is looked for again, with more patience.
+  for (const id of wanted) {
+    if (found.has(id)) continue;
+    const at = await locate(q, id);
+    if (at !== undefined) found.set(id, at);
+  }
+  return found;
+}
+
+/** The elements of a submission that has no entry of its own, in their order: they lie in the buckets of its id. */
+export async function elementsOf(q: Queue, id: string): Promise<Located[]> {
+  const found: Located[] = [];
+  const bucket = new Set([bucketOf(id)]);
+  for (const place of [...(await placesToLook(q)), ...TERMINAL.map((state) => ({ state }))]) {
+    for (const dir of await directoriesOf(q, place, bucket)) {
+      for (const at of await inDirectory(q, dir, place)) if (at.id.startsWith(`${id}.`)) found.push(at);
+    }
+  }
+  return inOrder(found);
+}
+
+/** Those of the ids that have ended, by listing the buckets of the terminal states alone. */
+export async function endedOf(q: Queue, ids: Iterable<string>, strong = false): Promise<Map<string, Located>> {
+  const found = new Map<string, Located>();
+  const wanted = new Set(ids);
+  const wantedBuckets = new Set([...wanted].map(bucketOf));
+  for (const state of TERMINAL) {
+    for (const bucket of wantedBuckets) {
+      for (const at of await inDirectory(q, `${q.dir}/${state}/${bucket}`, { state }, strong)) if (wanted.has(at.id)) found.set(at.id, at);
+    }
+  }
+  return found;
+}
+
+/** Newest id first; the elements of one submission in their own order. */
+export function byId(a: string, b: string): number {
+  const [baseA = '', n = '0'] = a.split('.');
+  const [baseB = '', m = '0'] = b.split('.');
+  if (baseA !== baseB) return baseA < baseB ? 1 : -1;
+  return Number(n) - Number(m);
+}
+
+interface Cursor {
+  place: Place;
+  base: string;
+  /** Buckets of the first level that are left, and the second level of the present one; the newest last. */
+  firsts: string[];
+  first: string;
+  seconds: string[];
+  /** The next bucket, `aaaa/bb`. */
+  head: string | undefined;
+}
+
+/** One cursor for each place with buckets; what lies in running and delayed, with a directory for each session or moment, at once. */
+async function open(q: Queue, options: WalkOptions): Promise<{ cursors: Cursor[]; loose: Map<string, Located[]> }> {
+  const cursors: Cursor[] = [];
+  const loose = new Map<string, Located[]>();
+  for (const place of await placesOf(q, options)) {
+    if (place.state === 'running' || place.state === 'delayed') {
+      for await (const at of entriesOf(q, place)) {
+        const bucket = bucketOf(at.id);
+        const there = loose.get(bucket);
+        if (there === undefined) loose.set(bucket, [at]);
+        else there.push(at);
+      }
+      continue;
+    }
+    const base = baseOf(q, place);
+    const firsts = (await listOrEmpty(q.fsx, base)).filter((a) => a.length === 4 && !a.startsWith('.')).toSorted();
+    cursors.push({ place, base, firsts, first: '', seconds: [], head: undefined });
+  }
+  return { cursors, loose };
+}
+
+async function advance(q: Queue, c: Cursor): Promise<void> {
+  while (c.seconds.length === 0) {
+    const first = c.firsts.pop();
+    if (first === undefined) {
+      c.head = undefined;
+      return;
+    }
+    c.first = first;
+    c.seconds = (await listOrEmpty(q.fsx, `${c.base}/${first}`)).filter((b) => b.length === 2 && !b.startsWith('.')).toSorted();
+  }
+  c.head = `${c.first}/${c.seconds.pop()!}`;
+}
+
+async function placesOf(q: Queue, { states, queue }: WalkOptions): Promise<Place[]> {
+  const places: Place[] = [];
+  if (states.every((state) => state === 'queued')) {
+    for (const { lane, priority } of await lanes(q)) places.push({ state: 'queued', lane, priority });
+  } else if (states.some((state) => !isTerminal(state))) {
+    places.push(...(await placesToLook(q)).filter((place) => states.includes(shownState(place))));
+  }
+  for (const state of states) if (isTerminal(state)) places.push({ state });
+  return queue === undefined ? places : places.filter((place) => place.state !== 'queued' || queueOfLane(place.lane) === queue);
+}
+
+/** The directories that hold entries of a place; only those of these buckets, if given. */
+async function directoriesOf(q: Queue, place: Place, wanted?: ReadonlySet<string>): Promise<string[]> {
+  if (place.state === 'running') return [q.lay.session(place.session)];
+  const base = baseOf(q, place);
+  if (wanted === undefined) return (await buckets(q, base)).map((bucket) => `${base}/${bucket}`);
+  // A moment in delayed has few buckets, and there may be many moments.
+  const there = place.state === 'delayed' ? (await buckets(q, base)).filter((bucket) => wanted.has(bucket)) : [...wanted];
+  return there.map((bucket) => `${base}/${bucket}`);
+}
+
+const SAMPLE_ID = '00000000000000';
+
+/** The directory of a place without the bucket. */
+function baseOf(q: Queue, place: Place): string {
+  return q.lay.dir(place, SAMPLE_ID).slice(0, -bucketOf(SAMPLE_ID).length - 1);
+}
+
+/** The last moment, ms, whose ids belong to the bucket. */
+function endOf(bucket: string): number {
+  return idTime(`${bucket.replace('/', '')}zzz`);
+}
+
+async function inDirectory(q: Queue, dir: string, place: Place, strong = false): Promise<Located[]> {
+  const found: Located[] = [];
+  const state = shownState(place);
+  for (const name of await listOrEmpty(q.fsx, dir, strong)) {
+    const e = parseEntry(name);
+    if (e !== undefined && !e.cancel) found.push({ id: e.id, n: e.n, state, place, file: `${dir}/${name}` });
+  }
+  return found;
+}
+
+function inOrder(found: Located[]): Located[] {
+  if (found.length < 2) return found;
+  found.sort((a, b) => byId(a.id, b.id) || b.n - a.n);
+  return found.filter((at, i) => i === 0 || found[i - 1]!.id !== at.id);
+}
