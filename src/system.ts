@@ -65,15 +65,24 @@ function workingDirectory(): string {
  */
 function userName(env: Readonly<Record<string, string | undefined>>): string {
   const uid = String(process.geteuid?.() ?? process.getuid?.() ?? '');
+  return passwdName(uid) ?? (env['LOGNAME'] || env['USER'] || uid || 'unknown');
+}
+
+/** The login name of a user id, or the number where /etc/passwd does not know it. */
+export function userOf(uid: number): string {
+  return passwdName(String(uid)) ?? String(uid);
+}
+
+function passwdName(uid: string): string | undefined {
   try {
     for (const line of fs.readFileSync('/etc/passwd', 'utf8').split('\n')) {
       const fields = line.split(':');
       if (fields[2] === uid && fields[0] !== undefined && fields[0] !== '') return fields[0];
     }
   } catch {
-    // No such file: the environment knows, or the number must do.
+    // No such file.
   }
-  return env['LOGNAME'] || env['USER'] || uid || 'unknown';
+  return undefined;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { TqError } from '../errors.ts';
 import type { Io } from '../print.ts';
-import type { Queue } from '../queue/open.ts';
+import { findQueue, openFound, openQueue, type Queue } from '../queue/open.ts';
 import { report } from '../report.ts';
 import type { System } from '../system.ts';
 import { checkArgs, parseWords, type Words } from './parse.ts';
@@ -21,7 +21,8 @@ export interface Outside {
 export async function execute(spec: CommandSpec, words: readonly string[], outside: Outside): Promise<number> {
   const { sub, rest } = chooseSub(spec, words);
   try {
-    const parsed = parseWords(rest, allFlags(sub));
+    const place = sub.tail === 'command' ? { verb: sub.name, most: sub.args?.length ?? 0 } : undefined;
+    const parsed = parseWords(rest, allFlags(sub), place);
     if (parsed.flags['help'] === true) return await outside.help(sub);
     if (sub.run === undefined) throw missingSub(sub, parsed);
     checkArgs(sub, parsed);
@@ -73,15 +74,16 @@ function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx
     io,
     system,
     queue() {
-      opened ??= open(typeof dir === 'string' ? dir : undefined, system);
+      opened ??= open(typeof dir === 'string' ? dir : undefined, system, parsed.flags['dry-run'] === true);
       return opened;
     },
   };
 }
 
-async function open(flag: string | undefined, system: System): Promise<Queue> {
-  const { findQueue, openFound } = await import('../queue/open.ts');
-  return openFound(findQueue({ flag, env: system.env, cwd: system.cwd() }));
+async function open(flag: string | undefined, system: System, dryRun: boolean): Promise<Queue> {
+  const found = findQueue({ flag, env: system.env, cwd: system.cwd() });
+  // The default queue is made on first use; a dry run is no use.
+  return dryRun ? openQueue(found.dir) : openFound(found);
 }
 
 /** For errors in the words themselves, when no parse says what they mean. */

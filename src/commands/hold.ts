@@ -1,8 +1,10 @@
 /**
  * `tq hold`: keep tasks from being taken.
  */
+import { holdTask } from '../queue/control.ts';
+import { rehearseHold } from '../queue/rehearse.ts';
+import { byOf, changeEach } from './changing.ts';
 import { DRY_RUN_FLAG, FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -15,5 +17,12 @@ export const command = defineCommand({
     ...DRY_RUN_FLAG,
     ...FILTER_FLAGS,
   },
-  run: notWired,
+  run: (ctx) =>
+    changeEach(ctx, {
+      verb: 'hold',
+      filters: true,
+      asks: false,
+      rehearse: (q, { at }) => rehearseHold(q, at),
+      change: (q, { id }) => holdTask(q, id, byOf(ctx.system)),
+    }),
 });

@@ -1,8 +1,10 @@
 /**
  * `tq note`: write a remark on a task.
  */
+import { usage } from '../errors.ts';
+import { addNote } from '../queue/control.ts';
+import { byOf, changeEach } from './changing.ts';
 import { DRY_RUN_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -15,5 +17,19 @@ export const command = defineCommand({
     { name: 'TEXT', required: true, many: true, help: 'the remark' },
   ],
   flags: DRY_RUN_FLAG,
-  run: notWired,
+  run(ctx) {
+    const [id = '', ...words] = ctx.args;
+    const text = words.join(' ');
+    if (text.trim() === '') throw usage('tq note: TEXT is empty', 'tq note ID "what is to be known of it"');
+    if (id === '@all') throw usage('tq note takes one id, @last or -');
+    const by = byOf(ctx.system);
+    return changeEach(ctx, {
+      verb: 'note',
+      words: [id],
+      filters: false,
+      asks: false,
+      rehearse: (_q, task) => Promise.resolve({ id: task.id, at: ctx.system.now(), by, text }),
+      change: (q, task) => addNote(q, task.id, by, text),
+    });
+  },
 });

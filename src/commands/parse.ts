@@ -15,12 +15,18 @@ export interface Words {
   rest: string[] | undefined;
 }
 
+/** For a verb that takes a command after `--`: its name, and how many words may stand before. */
+export interface CommandPlace {
+  verb: string;
+  most: number;
+}
+
 /**
  * Throws USAGE for an unknown flag, a flag without its value and a value that is not among the flag's choices. A separate
  * word that spells a flag of the table is not taken for a value: `--name --queue q` has forgotten the name. Joined to its flag
  * (`--name=--queue`) any text is a value.
  */
-export function parseWords(words: readonly string[], table: FlagTable): Words {
+export function parseWords(words: readonly string[], table: FlagTable, command?: CommandPlace): Words {
   const flags: Words['flags'] = {};
   const args: string[] = [];
   const queue = [...words];
@@ -28,6 +34,7 @@ export function parseWords(words: readonly string[], table: FlagTable): Words {
     const word = queue.shift()!;
     if (word === '--') return { flags, args, rest: queue };
     if (word.length < 2 || word[0] !== '-') {
+      if (command !== undefined && args.length === command.most) throw commandTooEarly(word, queue, command.verb);
       args.push(word);
       continue;
     }
@@ -71,17 +78,16 @@ export function checkArgs(spec: CommandSpec, words: Words): void {
   const given = spec.tail === 'command' ? words.args : [...words.args, ...(words.rest ?? [])];
   const limit = wanted.some((a) => a.many === true) ? Number.POSITIVE_INFINITY : wanted.length;
   if (given.length > limit) {
-    const extra = given[limit]!;
-    if (spec.tail === 'command' && words.rest === undefined) {
-      throw usage(
-        `tq ${spec.name}: ${quoted(extra)} is not a flag, and a command comes after --`,
-        `tq ${spec.name} [flags] -- ${visible(shellQuote(given.slice(limit)))}`,
-      );
-    }
-    throw usage(`tq ${spec.name}: unexpected ${quoted(extra)}`, `tq help ${spec.name}`);
+    throw usage(`tq ${spec.name}: unexpected ${quoted(given[limit]!)}`, `tq help ${spec.name}`);
   }
   const missing = wanted.find((a, i) => a.required === true && given[i] === undefined);
   if (missing !== undefined) throw usage(`tq ${spec.name}: ${missing.name} is missing`, `tq help ${spec.name}`);
+}
+
+/** The words from the first one that is no flag are most likely the command, its own flags included. */
+function commandTooEarly(word: string, after: readonly string[], verb: string): Error {
+  const line = visible(shellQuote([word, ...after.filter((w) => w !== '--')]));
+  return usage(`tq ${verb}: ${quoted(word)} is not a flag; a command comes after --`, `tq ${verb} [flags] -- ${line}`);
 }
 
 interface Found {

@@ -1,8 +1,11 @@
 /**
  * `tq release`: put held tasks back where they were.
  */
+import { releaseTask } from '../queue/control.ts';
+import { rehearseRelease } from '../queue/rehearse.ts';
+import { byOf, changeEach } from './changing.ts';
 import { DRY_RUN_FLAG, FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { readJson } from './json-word.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -19,5 +22,14 @@ export const command = defineCommand({
     ...DRY_RUN_FLAG,
     ...FILTER_FLAGS,
   },
-  run: notWired,
+  run(ctx) {
+    const result = ctx.flags.result === undefined ? undefined : { value: readJson(ctx.flags.result, '--result') };
+    return changeEach(ctx, {
+      verb: 'release',
+      filters: true,
+      asks: false,
+      rehearse: (q, { at }) => rehearseRelease(q, at, result),
+      change: async (q, { id }) => void (await releaseTask(q, id, byOf(ctx.system), result)),
+    });
+  },
 });

@@ -1,8 +1,11 @@
 /**
  * `tq retry`: run finished tasks again.
  */
+import { retryTask } from '../queue/control.ts';
+import { rehearseRetry } from '../queue/rehearse.ts';
+import { parseDuration } from '../task/duration.ts';
+import { byOf, changeEach } from './changing.ts';
 import { DRY_RUN_FLAG, FILTER_FLAGS, SELECTOR, YES_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -21,5 +24,14 @@ export const command = defineCommand({
     ...DRY_RUN_FLAG,
     ...FILTER_FLAGS,
   },
-  run: notWired,
+  run(ctx) {
+    const delayMs = ctx.flags.in === undefined ? undefined : parseDuration(ctx.flags.in, '--in');
+    return changeEach(ctx, {
+      verb: 'retry',
+      filters: true,
+      asks: true,
+      rehearse: (q, { at }) => rehearseRetry(q, at, delayMs),
+      change: (q, { id }) => retryTask(q, id, { by: byOf(ctx.system), ...(delayMs === undefined ? {} : { delayMs }) }),
+    });
+  },
 });

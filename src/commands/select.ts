@@ -73,7 +73,10 @@ export async function select(ctx: Ctx, options: SelectOptions): Promise<Selectio
   const q = await ctx.queue();
   const filters = options.filters ? await readFilters(ctx, q) : undefined;
   if (options.words.length === 0 && filters === undefined && options.none === 'usage') {
-    throw usage(`tq ${verb}: which tasks?`, `ids, @last, - for ids from standard input${options.filters ? ', @all or filter flags' : ''}: tq help ${verb}`);
+    throw usage(
+      `tq ${verb}: which tasks?`,
+      `ids, @last, - for ids from standard input${options.filters ? ', @all or filter flags' : ''}: tq help ${verb}`,
+    );
   }
   const mayBeEmpty = MAY_BE_EMPTY.has(verb);
   if (options.words.length === 0) {
@@ -277,9 +280,17 @@ interface Word {
 }
 
 /** Each word to its tasks, no task twice. */
-async function resolve(ctx: Ctx, q: Queue, words: readonly Word[], options: SelectOptions, filters: Filters | undefined): Promise<Selection> {
+async function resolve(
+  ctx: Ctx,
+  q: Queue,
+  words: readonly Word[],
+  options: SelectOptions,
+  filters: Filters | undefined,
+): Promise<Selection> {
   const names = words.some(({ selector }) => needsNames(selector)) ? await namesOfAll(q) : undefined;
-  const whole = words.flatMap(({ selector: s }) => (s.kind === 'id' ? [s.id] : s.kind === 'element' && s.id.length === FULL ? [`${s.id}.${s.n}`] : []));
+  const whole = words.flatMap(({ selector: s }) =>
+    s.kind === 'id' ? [s.id] : s.kind === 'element' && s.id.length === FULL ? [`${s.id}.${s.n}`] : [],
+  );
   const located = await locateMany(q, whole);
   const found = new Map<string, Selected>();
   const missing: TqError[] = [];
@@ -344,7 +355,9 @@ function unique(text: string, names: Names, word: string): string | undefined {
   const ids = [...names.keys()].filter((id) => id.startsWith(text) || id.endsWith(text));
   if (ids.length <= 1) return ids[0];
   const shown = ids.slice(0, MOST_SHOWN).join(' ') + (ids.length > MOST_SHOWN ? ` and ${ids.length - MOST_SHOWN} more` : '');
-  throw new TqError('AMBIGUOUS', `${visible(word)} is ambiguous, ${ids.length} tasks match: ${shown}`, { hint: 'give more of the id; nothing was done' });
+  throw new TqError('AMBIGUOUS', `${visible(word)} is ambiguous, ${ids.length} tasks match: ${shown}`, {
+    hint: 'give more of the id; nothing was done',
+  });
 }
 
 const MOST_SHOWN = 20;

@@ -2,7 +2,7 @@
  * The verbs as oclif commands: an explicit table, made from the specs. oclif finds and starts what is not called in loops, and
  * writes the help; the words of every verb are read by the one parser of this program.
  */
-import { Command, Config, Flags, Help, type Interfaces } from '@oclif/core';
+import { Command, CommandHelp, Config, Flags, Help, type Interfaces } from '@oclif/core';
 import { colourWanted } from '../print.ts';
 import { version } from '../version.ts';
 import { execute, leadLength, type Outside } from './execute.ts';
@@ -27,12 +27,32 @@ export async function showHelp(spec: CommandSpec | undefined, outside: Outside):
   const specs = await allCommands();
   const config = await makeConfig(specs, outside);
   const plain = !colourWanted(outside.system.env, () => outside.system.isTerminal(1));
-  const help = new TqHelp(config, specs, outside, { flagSortOrder: 'none', hideAliasesFromRoot: true, stripAnsi: plain });
+  const help = new TqHelp(config, specs, outside, { flagSortOrder: 'none', hideCommandSummaryInDescription: true, stripAnsi: plain });
   await help.showHelp(spec === undefined ? [] : spec.name.split(' '));
   return 0;
 }
 
+/** Description before flags, and a group of flags under its own name. */
+class VerbHelp extends CommandHelp {
+  protected override sections(): ReturnType<CommandHelp['sections']> {
+    const order = ['USAGE', 'DESCRIPTION', 'ARGUMENTS', 'FLAGS', 'ALIASES', 'EXAMPLES'];
+    const sections = super.sections().filter((s) => order.includes(s.header));
+    return sections.toSorted((a, b) => order.indexOf(a.header) - order.indexOf(b.header));
+  }
+
+  override section(header: string, body: Parameters<CommandHelp['section']>[1]): string {
+    return super.section(header.replace(/(?<=.) FLAGS$/, ''), body);
+  }
+
+  // The base class trims what it returns, and with it the place that the letter of the first flag would have.
+  override renderList(...[input, options]: Parameters<CommandHelp['renderList']>): string {
+    const indent = /^ */.exec(input[0]?.[0] ?? '')![0];
+    return indent + super.renderList(input, options);
+  }
+}
+
 class TqHelp extends Help {
+  override CommandHelpClass = VerbHelp;
   private readonly specs: readonly CommandSpec[];
   private readonly outside: Outside;
 

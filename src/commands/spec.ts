@@ -33,9 +33,9 @@ export type FlagsOf<T extends FlagTable> = string extends keyof T
 
 /** Accepted by every verb. */
 export const GLOBAL_FLAGS = {
-  dir: { char: 'D', value: 'DIR', help: 'the queue directory', group: 'GLOBAL' },
-  json: { help: 'print JSON, errors too', group: 'GLOBAL' },
-  help: { char: 'h', help: 'show help', group: 'GLOBAL' },
+  dir: { char: 'D', value: 'DIR', help: 'the queue directory', group: 'FLAGS OF EVERY VERB' },
+  json: { help: 'print JSON, errors too', group: 'FLAGS OF EVERY VERB' },
+  help: { char: 'h', help: 'show help', group: 'FLAGS OF EVERY VERB' },
 } as const satisfies FlagTable;
 
 export type GlobalFlags = FlagsOf<typeof GLOBAL_FLAGS>;

@@ -32,15 +32,23 @@ export const command = defineCommand({
   passesCode: ['wait', 'follow'],
   async run(ctx) {
     const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
+    if (ctx.flags.wait === true || ctx.flags.follow === true) throw new TqError('INTERNAL', '--wait and --follow are not wired');
+    if (draft.after !== undefined) {
+      const { wholeParents } = await import('./parents.ts');
+      draft.after = await wholeParents(ctx, draft.after);
+    }
     const queue = await ctx.queue();
     if (ctx.flags['dry-run'] === true) {
       printJson(await preview(queue, draft), ctx.io);
       return 0;
     }
     const { id, task } = await submitTask(queue, draft);
-    if (ctx.flags.wait === true || ctx.flags.follow === true) throw new TqError('INTERNAL', '--wait and --follow are not wired');
-    if (ctx.json) printJson(task, ctx.io);
-    else ctx.io.out(`${id}\n`);
+    if (ctx.json) {
+      const { viewTask } = await import('../queue/read.ts');
+      printJson((await viewTask(queue, id)) ?? task, ctx.io);
+    } else {
+      ctx.io.out(`${id}\n`);
+    }
     return 0;
   },
 });
@@ -48,13 +56,13 @@ export const command = defineCommand({
 /** The task that these flags describe. Reads the files that they name; writes nothing. */
 export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: System): Promise<TaskDraft> {
   let flags = given;
-  if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
   const scriptText = flags.script === undefined ? undefined : readNamed(flags.script, '--script', system);
   if (scriptText !== undefined) {
     const { mergeFlags, scriptFlags } = await import('./script-flags.ts');
     const own = scriptFlags(scriptText.toString('utf8'), flags.script === '-' ? '--script' : flags.script!);
     flags = mergeFlags(own, { ...flags }, SUBMIT_FLAGS) as SubmitFlags;
   }
+  if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
   const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
   return buildTask(flags, {
     now: system.now(),

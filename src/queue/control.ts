@@ -3,18 +3,18 @@
  * with another person is decided by that rename, and the loser looks again.
  */
 import { TqError } from '../errors.ts';
-import { isTerminal, type State } from '../task/types.ts';
+import { isTerminal, type State, type Task } from '../task/types.ts';
 import { cancelTask, endWithoutAttempt } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { linkToParents, releasedMark, reviveDependants, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { admitRetried, keyHolder } from './keys.ts';
-import { parentOf, randomText, type Place } from './layout.ts';
+import { baseOf, parentOf, randomText, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
-import { readTaskAt } from './outcome.ts';
+import { readOutcome, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
-import { createOnce, move, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { createOnce, move, readIfThere, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { timedPlace } from './task-file.ts';
 import { readWhy, writeWhy } from './why.ts';
@@ -32,7 +32,7 @@ async function mustLocate(q: Queue, id: string, strong: boolean): Promise<Locate
   return at;
 }
 
-function wrongState(id: string, state: State, wish: string): TqError {
+export function wrongState(id: string, state: State, wish: string): TqError {
   return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint: `tq show ${id}` });
 }
 
@@ -69,7 +69,9 @@ export async function releaseTask(q: Queue, id: string, by: By | null, result?: 
     }
     const why = await readWhy(q, id, at.n, 'held');
     const dueAt = why?.dueAt ?? (at.n === 0 ? task.notBefore : undefined);
-    const place: Place = task.after !== undefined && task.after.length > 0 ? { state: 'waiting' } : timedPlace(task, now, dueAt);
+    // What was held in a back-off had its parents checked, and they are again when its time comes; anything else asks them now.
+    const asks = task.after !== undefined && task.after.length > 0 && !(why?.from === 'delayed' && dueAt !== undefined && dueAt > now);
+    const place: Place = asks ? { state: 'waiting' } : timedPlace(task, now, dueAt);
     if (place.state === 'queued') await defineLane(q, task);
     if (place.state === 'waiting' && task.hold === true) await createOnce(q, releasedMark(q, id), '');
     if ((await move(q, at.file, q.lay.entry(place, id, at.n))) !== 'moved') continue;
@@ -118,16 +120,13 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
   throw keepsMoving(id, 'retry');
 }
 
-/**
- * Removes a terminal task and all that belongs to it; its outcome stays in `gone/` for later dependencies. The task file goes
- * last, so a crash in between leaves a terminal task to be removed again.
- */
+/** Removes a terminal task and all that belongs to it; its outcome stays in `gone/` for later dependencies. */
 export async function removeTask(q: Queue, id: string, options: { force: boolean; by: By | null }): Promise<void> {
   for (let round = 0; ; round++) {
     const at = await mustLocate(q, id, round > 0);
     if (isTerminal(at.state)) {
-      await erase(q, at);
-      return;
+      if (await erase(q, at)) return;
+      continue;
     }
     if (!options.force) throw wrongState(id, at.state, 'remove');
     if (round % 20 === 0) {
@@ -141,31 +140,77 @@ export async function removeTask(q: Queue, id: string, options: { force: boolean
   }
 }
 
-/** Removes everything of an ended task. */
-export async function erase(q: Queue, at: Located): Promise<void> {
-  const { id } = at;
-  await createOnce(q, `${q.lay.gone(id)}/${id}.${at.state}`, await keptResult(q, at));
-  const task = await readTaskAt(q, at.file, id);
-  for (const name of await listOrEmpty(q.fsx, q.lay.runs(id), true)) {
-    if (name.startsWith(`${id}.`)) await unlinkQuietly(q.fsx, `${q.lay.runs(id)}/${name}`);
+/**
+ * Removes everything of an ended task. One rename takes it out of its terminal place and leaves its state in `gone/`: that
+ * decides against a retry at the same moment, and a parent is known as ended all the time. False: it was retried, or removed
+ * by another. A crash after the rename is completed by `finishErase`.
+ */
+export async function erase(q: Queue, at: Located): Promise<boolean> {
+  // One that does not parse goes to quarantine by this, and stays there.
+  if ((await readTaskAt(q, at.file, at.id)) === undefined) return false;
+  const mark = `${q.lay.gone(at.id)}/${at.id}.${at.state}`;
+  if ((await move(q, at.file, mark)) !== 'moved') return false;
+  await rmdirIfEmpty(q.fsx, parentOf(at.file));
+  await finishErase(q, mark);
+  return true;
+}
+
+/** What `gone/<bucket>/<id>.<state>` holds: the result that later dependants may want, and while a removal is under way, of what. */
+interface Gone {
+  result?: unknown;
+  erasing?: { script?: string; stdin?: string };
+}
+
+/**
+ * Goes on with a removal from its mark in `gone/`: first the mark holds the task itself, then its result and what is being
+ * removed, in the end the result alone. True: there was something left to do.
+ */
+export async function finishErase(q: Queue, mark: string): Promise<boolean> {
+  const name = baseOf(mark);
+  const id = name.slice(0, name.lastIndexOf('.'));
+  const state = name.slice(name.lastIndexOf('.') + 1) as State; // the mark's name, made by `erase`
+  let gone = await readMark(q, mark);
+  if (gone === undefined) return false;
+  if ('schema' in gone) {
+    const { script, stdin } = gone as Partial<Task>;
+    const result = await lastResult(q, id, state);
+    gone = { ...(result === undefined ? {} : { result }), erasing: { ...(script === undefined ? {} : { script }), ...(stdin === undefined ? {} : { stdin }) } };
+    await replace(q, mark, `${JSON.stringify(gone)}\n`);
+  }
+  if (gone.erasing === undefined) return false;
+  for (const file of await listOrEmpty(q.fsx, q.lay.runs(id), true)) {
+    if (file.startsWith(`${id}.`)) await unlinkQuietly(q.fsx, `${q.lay.runs(id)}/${file}`);
   }
   await removeTree(q, q.lay.state(id));
   await removeTree(q, q.lay.notes(id));
   await removeTree(q, q.lay.after(id));
-  if (task?.script !== undefined) await unlinkQuietly(q.fsx, q.lay.blob(task.script));
-  if (task?.stdin !== undefined) await unlinkQuietly(q.fsx, q.lay.blob(task.stdin));
-  await unlinkQuietly(q.fsx, at.file);
+  for (const blob of [gone.erasing.script, gone.erasing.stdin]) {
+    if (blob !== undefined && /^[0-9a-z][0-9a-z.]{0,63}$/.test(blob)) await unlinkQuietly(q.fsx, q.lay.blob(blob));
+  }
   await rmdirIfEmpty(q.fsx, q.lay.runs(id));
-  await rmdirIfEmpty(q.fsx, parentOf(at.file));
+  await replace(q, mark, gone.result === undefined ? '' : `${JSON.stringify({ result: gone.result })}\n`);
+  return true;
 }
 
-/** What later dependants may still want: the result, as JSON text. */
-async function keptResult(q: Queue, at: Located): Promise<string> {
-  const why = await readWhy(q, at.id, at.n, at.state);
-  if (why?.result !== undefined) return `${JSON.stringify({ result: why.result })}\n`;
-  const { readOutcome } = await import('./outcome.ts');
-  const o = await readOutcome(q, at.id, at.n);
-  return o?.result === undefined ? '' : `${JSON.stringify({ result: o.result })}\n`;
+async function readMark(q: Queue, mark: string): Promise<Gone | undefined> {
+  const text = await readIfThere(q, mark);
+  if (text === undefined || text.trim() === '') return undefined;
+  try {
+    return JSON.parse(text) as Gone; // a task file that was moved here, or written by finishErase
+  } catch {
+    return { erasing: {} };
+  }
+}
+
+/** The result with which a task ended: that of its release, else that of its newest attempt. */
+async function lastResult(q: Queue, id: string, state: State): Promise<unknown> {
+  let newest = 0;
+  for (const name of await listOrEmpty(q.fsx, q.lay.runs(id), true)) {
+    const n = name.startsWith(`${id}.a`) ? Number(/^[^.]+(?:\.\d+)?\.a(\d+)\./.exec(name)?.[1] ?? 0) : 0;
+    newest = Math.max(newest, n);
+  }
+  const why = await readWhy(q, id, newest, state);
+  return why?.result !== undefined ? why.result : (await readOutcome(q, id, newest))?.result;
 }
 
 /** `rm -r` through the door, for directories of our own whose depth is small; the task's own state directory may hold anything. */

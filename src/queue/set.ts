@@ -15,7 +15,7 @@ import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
 import { makeSession, type HostFacts } from './session.ts';
 import { ring } from './signal.ts';
-import { move, replace, rmdirIfEmpty } from './steps.ts';
+import { discard, move, rmdirIfEmpty, stagingPath } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { formatTask, timedPlace } from './task-file.ts';
 import { readWhy, writeWhy } from './why.ts';
@@ -52,6 +52,7 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
       await new Promise((resolve) => setTimeout(resolve, 5)); // another `tq set` has it for a moment
       continue;
     }
+    if (!(await refuseForeign(q, at.file, id))) continue;
     const session = makeSession(`set.${at.state}`, facts);
     const dir = q.lay.session(session);
     await mkdirp(q.fsx, dir);
@@ -61,12 +62,15 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
       // Where it came from must survive a crash of this verb, and `held` remembers its due time by the attempt's number.
       if (at.place.state === 'delayed') await writeWhy(q, id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
       const held = at.state === 'held' ? await readWhy(q, id, at.n, 'held') : undefined;
-      if (held !== undefined) await writeWhy(q, id, n, 'held', held);
+      if (held !== undefined) {
+        const dueAt = change.delayMs === undefined ? held.dueAt : (await serverNow(q)) + change.delayMs;
+        await writeWhy(q, id, n, 'held', { ...held, ...(dueAt === undefined ? {} : { dueAt }) });
+      }
       if ((await move(q, at.file, mine)) !== 'moved') continue;
       const task = await readTaskAt(q, mine, id);
       if (task !== undefined) {
         const now = await serverNow(q);
-        await replace(q, mine, formatTask(changed(task, change, now)));
+        if (!(await replaceIn(q, mine, formatTask(changed(task, change, now))))) continue;
         if (change.delayMs !== undefined && at.state !== 'held' && at.state !== 'waiting') {
           await writeWhy(q, id, n, 'delayed', { at: now, by: null, reason: null, dueAt: now + change.delayMs });
         }
@@ -82,6 +86,31 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
     }
   }
   throw new TqError('QUEUE_UNUSABLE', `cannot set ${id}: it keeps moving`, { hint: 'try again' });
+}
+
+/** Never makes the directory, as other replacements do: without it this session was buried and the task is somewhere else. */
+async function replaceIn(q: Queue, path: string, data: string): Promise<boolean> {
+  const staged = stagingPath(q);
+  await q.fsx.create(staged, data);
+  if ((await move(q, staged, path)) === 'moved') return true;
+  await discard(q, staged);
+  return false;
+}
+
+/**
+ * The file is replaced, and its owner is who submitted the task and who may run it: only the owner may do that. Throws
+ * PERMISSION; false: the task has moved.
+ */
+export async function refuseForeign(q: Queue, file: string, id: string): Promise<boolean> {
+  let uid: number;
+  try {
+    uid = (await q.fsx.stat(file)).uid;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+  if (uid === (process.geteuid?.() ?? uid)) return true;
+  throw new TqError('PERMISSION', `cannot set ${id}: it is another user's task`, { hint: 'its owner can change it; you can hold or cancel it' });
 }
 
 /**

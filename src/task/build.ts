@@ -115,7 +115,7 @@ const MAX_RETRIES = 1_000_000;
 const DEFAULT_GRACE_MS = 10_000;
 const DEFAULT_SHELL = '/bin/sh';
 /** What a task sees of the submitter's environment under `--env-mode min`; LC_* besides. */
-const MIN_ENV = new Set(['PATH', 'HOME', 'USER', 'LANG', 'SHELL', 'TZ']);
+const MIN_ENV = ['PATH', 'HOME', 'USER', 'LANG', 'SHELL', 'TZ'];
 /** W3C Trace Context, version 00, section 3.2. */
 const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
@@ -289,14 +289,11 @@ function parseData(value: string): unknown {
 
 function environment(flags: SubmitFlags, ctx: BuildContext): Record<string, string> {
   const mode = flags['env-mode'] ?? 'min';
+  const names = mode === 'none' ? [] : mode === 'all' ? Object.keys(ctx.env).filter(isHandedOn) : minNames(ctx.env);
   const taken: Array<[string, string]> = [];
-  if (mode !== 'none') {
-    for (const [name, value] of Object.entries(ctx.env)) {
-      // A task that submits another one does not hand on what it was told about itself.
-      const wanted =
-        mode === 'all' ? name !== 'TQ' && !name.startsWith('TQ_') && name !== '_' : MIN_ENV.has(name) || name.startsWith('LC_');
-      if (value !== undefined && wanted) taken.push([name, value]);
-    }
+  for (const name of names) {
+    const value = ctx.env[name];
+    if (value !== undefined) taken.push([name, value]);
   }
   for (const word of flags.env ?? []) {
     const at = word.indexOf('=');
@@ -306,6 +303,17 @@ function environment(flags: SubmitFlags, ctx: BuildContext): Record<string, stri
     taken.push([name, text(value, '--env')]);
   }
   return Object.fromEntries(taken);
+}
+
+/** A task that submits another one does not hand on what it was told about itself; `_` is the shell's own. */
+function isHandedOn(name: string): boolean {
+  return name !== 'TQ' && !name.startsWith('TQ_') && name !== '_';
+}
+
+function minNames(env: BuildContext['env']): string[] {
+  const names = [...MIN_ENV];
+  for (const name in env) if (name.startsWith('LC_')) names.push(name);
+  return names;
 }
 
 function parseNeeds(flags: SubmitFlags): Needs | undefined {

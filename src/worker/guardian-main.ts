@@ -15,8 +15,7 @@ export async function guardianMain(args: readonly string[]): Promise<number> {
   await runGuardian(process.stdin, {
     session,
     leaseMs: Number(lease),
-    report: async (why) => {
-      if (why !== 'worker died') return;
+    report: async () => {
       if (scratch !== '' && fs.existsSync(scratch)) closeScratch(scratch);
       const q = await openQueue(dir);
       await undertake(q, session, { proved: true, reason: `worker ${session.split('.')[0] ?? session} died` });

@@ -10,7 +10,7 @@ import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TqError } from '../errors.ts';
 import { spawnHelper } from './child.ts';
-import { bootClockMs, factsAreCheap, killAll, killGroup, leftovers, livingGroups, startTimeOf } from './proc.ts';
+import { bootClockMs, factsAreCheap, killAll, killGroup, leftoverTasks, livingGroups, startTimeOf, type Leftover } from './proc.ts';
 
 export interface GuardianOptions {
   /** How to start ourselves as the guardian. Absolute paths: it runs in `/`, away from any mount that may hang. */
@@ -171,15 +171,16 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
     const cutOffNow = await isCutOff();
     if (cutOffNow && (!cutOff || [...watched.values()].some((one) => !one.killed))) {
       note(`no heartbeat for two thirds of the lease: ending ${namesOf(watched)}`);
-      await endEverything(watched, options.session);
+      await endEverything(watched, options.session, lease.isOver);
     }
     cutOff = cutOffNow;
   }
 
   if (state === 'died') {
     note(`the worker is gone: ending ${namesOf(watched)}`);
-    await endEverything(watched, options.session);
-    await options.report(cutOff ? 'cut off' : 'worker died');
+    const why = lease.isOver() ? 'cut off' : 'worker died';
+    await endEverything(watched, options.session, () => true);
+    await options.report(why);
   }
   for (const signal of OUTLIVED) process.off(signal, ignore);
 }
@@ -284,7 +285,7 @@ const WORKER_VARIABLE = 'TQ_GUARDED_PID';
  * does not take the guardian before it has ended what its own worker left.
  */
 function guardianEnvironment(): NodeJS.ProcessEnv {
-  const { TQ_SESSION: _session, TQ_TASK_ID: _task, TQ_ATTEMPT: _attempt, ...environment } = process.env;
+  const { TQ_SESSION: _session, TQ_TASK_ID: _task, TQ_ATTEMPT: _attempt, TQ_FAULT: _fault, ...environment } = process.env;
   return { ...environment, [WORKER_VARIABLE]: String(process.pid) };
 }
 
@@ -324,21 +325,36 @@ function namesOf(watched: Map<number, Watched>): string {
   return [...watched].map(([group, one]) => `${group} (${one.what})`).join(', ') || 'nothing';
 }
 
-async function endEverything(watched: Map<number, Watched>, session: string): Promise<void> {
+/**
+ * KILL to the watched groups and to whatever carries the session's mark, until none of it is left. All that is there while
+ * `isOver` holds is condemned; once it does not (a heartbeat came through meanwhile), what the worker starts anew is spared.
+ */
+async function endEverything(watched: ReadonlyMap<number, Watched>, session: string, isOver: () => boolean): Promise<void> {
+  const groups = new Map<number, Watched>();
+  const attempts = new Set<string>();
   const giveUpAt = performance.now() + UNKILLABLE_MS;
   for (let pauseMs = KILL_AGAIN_MS; ; pauseMs = Math.min(pauseMs * 2, KILL_AGAIN_AT_LEAST_MS)) {
-    const groups = [...watched].filter(([group, one]) => isStillThat(group, one)).map(([group]) => group);
-    for (const group of groups) killGroup(group, 'SIGKILL');
-    for (const one of watched.values()) one.killed = true;
-    const strays = leftovers(session);
+    const marked = leftoverTasks(session);
+    if (isOver()) {
+      for (const [group, one] of watched) groups.set(group, one);
+      for (const one of marked) attempts.add(attemptOf(one));
+    }
+    const strays = marked.filter((one) => attempts.has(attemptOf(one))).map((one) => one.pid);
+    const standing = [...groups].filter(([group, one]) => isStillThat(group, one)).map(([group]) => group);
+    for (const group of standing) killGroup(group, 'SIGKILL');
     killAll(strays, 'SIGKILL');
-    if (strays.length === 0 && livingGroups(groups).length === 0) return;
+    for (const one of groups.values()) one.killed = true;
+    if (strays.length === 0 && livingGroups(standing).length === 0) return;
     if (performance.now() > giveUpAt) {
-      note(`does not end: processes ${strays.join(' ')}, groups ${groups.join(' ')}`);
+      note(`does not end: processes ${strays.join(' ')}, groups ${standing.join(' ')}`);
       return;
     }
     await sleep(pauseMs);
   }
+}
+
+function attemptOf(one: Leftover): string {
+  return `${one.taskId} ${one.attempt}`;
 }
 
 /** The group's number may have been given to another process since; one whose leader is gone cannot be reused while it lives. */

@@ -54,7 +54,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
       if (came === 'starting' && next !== 'end') {
         events.announced(w);
         timer = beatForever(w);
-        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => wake(w));
+        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => wake(w), isOwnFile);
       }
     }
   } finally {
@@ -127,6 +127,11 @@ function catchSignals(w: Worker): { stop(): void } {
       for (const name of names) process.off(name, heard);
     },
   };
+}
+
+/** What a worker writes itself once a poll must not wake it. */
+function isOwnFile(path: string): boolean {
+  return path.endsWith('/heartbeat') || path.endsWith('/state.json') || path.endsWith('/worker.json') || path.endsWith('/name');
 }
 
 /** The heartbeat has its own timer, whatever the state does; one beat at a time. */

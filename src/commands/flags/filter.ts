@@ -3,7 +3,7 @@
  */
 import type { ArgSpec, FlagTable } from '../spec.ts';
 
-const GROUP = 'FILTER';
+const GROUP = 'WHICH TASKS';
 
 export const FILTER_FLAGS = {
   state: { char: 's', value: 'S[,S]', many: 'list', help: 'in one of these states', group: GROUP },

@@ -3,12 +3,15 @@ import os from 'node:os';
 import { spawnSync } from 'node:child_process';
 import { claim, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../queue/claim.ts';
 import { entriesOf, dues } from '../../queue/find.ts';
+import { sweepWaiting } from '../../queue/depend.ts';
 import { promoteDue } from '../../queue/promote.ts';
 import { readOutcome, readTaskAt } from '../../queue/outcome.ts';
 import { serverNow } from '../../queue/clock.ts';
 import { settleLost } from '../../queue/bury.ts';
 import { laneOf } from '../../queue/task-file.ts';
+import { isGone } from '../../queue/fsx.ts';
 import { entryName } from '../../queue/layout.ts';
+import { userOf } from '../../system.ts';
 import { acknowledge, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState } from '../heartbeat.ts';
@@ -22,6 +25,8 @@ const REJECTION_WINDOW_MS = 300_000;
 /** Not more than this much work is claimed ahead of a free slot, ms, and not more tasks. */
 const AHEAD_MS = 100;
 const MOST_AHEAD = 64;
+/** How long the last look through what waits may take, ms. */
+const LAST_SWEEP_MS = 2000;
 /** How long a failed task is left for others, ms from when it was due. */
 const AVOID_MS = 60_000;
 
@@ -159,6 +164,7 @@ async function serves(w: Worker, lane: string): Promise<boolean> {
 async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   if (w.options.only !== null && c.id !== w.options.only) return true;
   if (w.options.timeLimitMs !== null && !(await fitsTimeLimit(w, c))) return true;
+  if (w.q.config.shared && !(await mayRun(w, c))) return true;
   if (c.n === 0) return false;
   const o = await readOutcome(w.q, c.id, c.n);
   if (o === undefined) return false;
@@ -177,6 +183,19 @@ async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   if (others.length === 0 || (await serverNow(w.q)) > dueAt + AVOID_MS) return false;
   w.leftForOthers++;
   return true;
+}
+
+/** On a queue that others can write to, a task is run only for the users that `--run-users` names, by default the worker's own. */
+async function mayRun(w: Worker, c: Candidate): Promise<boolean> {
+  const { runUsers } = w.options;
+  if (runUsers === 'any') return true;
+  try {
+    const { uid } = await w.q.fsx.stat(`${c.dir}/${entryName(c.id, c.n)}`);
+    return runUsers === null ? uid === process.getuid?.() : runUsers.includes(userOf(uid));
+  } catch (error) {
+    if (isGone(error)) return true;
+    throw error;
+  }
 }
 
 async function fitsTimeLimit(w: Worker, c: Candidate): Promise<boolean> {
@@ -274,6 +293,8 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   const { q } = w;
   w.window = emptyWindow();
   await promoteDue(q);
+  // What a crash left half released is found here at the latest: nobody may come after this worker.
+  await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
   await claimMore(w, 1);
   if (w.pending.length > 0 || w.leftForOthers > 0) return false;
   for (const dueAt of await dues(q)) {
