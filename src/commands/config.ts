@@ -2,7 +2,7 @@
  * `tq config`: the settings of the queue.
  */
 import { DRY_RUN_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -17,14 +17,14 @@ export const command = defineCommand({
       summary: 'list all settings',
       args: [],
       flags: {},
-      run: notWired,
+      run: notYet('config ls'),
     }),
     defineCommand({
       name: 'config get',
       summary: 'print one setting',
       args: [{ name: 'KEY', required: true, help: 'as tq config ls shows it' }],
       flags: {},
-      run: notWired,
+      run: notYet('config get'),
     }),
     defineCommand({
       name: 'config set',
@@ -34,7 +34,7 @@ export const command = defineCommand({
         { name: 'VALUE', required: true, help: 'the new value' },
       ],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('config set'),
     }),
   ],
 });

@@ -3,7 +3,7 @@
  */
 import { DRY_RUN_FLAG } from './flags/filter.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -18,7 +18,7 @@ export const command = defineCommand({
       summary: 'list them with their next times',
       args: [],
       flags: {},
-      run: notWired,
+      run: notYet('cron ls'),
     }),
     defineCommand({
       name: 'cron add',
@@ -31,28 +31,28 @@ export const command = defineCommand({
         ...SUBMIT_FLAGS,
       },
       tail: 'command',
-      run: notWired,
+      run: notYet('cron add'),
     }),
     defineCommand({
       name: 'cron rm',
       summary: 'remove them',
       args: [{ name: 'ID', required: true, many: true, help: 'as tq cron ls shows it' }],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('cron rm'),
     }),
     defineCommand({
       name: 'cron pause',
       summary: 'submit nothing until resumed',
       args: [{ name: 'ID', required: true, many: true, help: 'as tq cron ls shows it' }],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('cron pause'),
     }),
     defineCommand({
       name: 'cron resume',
       summary: 'submit again',
       args: [{ name: 'ID', required: true, many: true, help: 'as tq cron ls shows it' }],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('cron resume'),
     }),
   ],
 });

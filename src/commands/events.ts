@@ -2,7 +2,7 @@
  * `tq events`: every change of state, one JSON object a line.
  */
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -19,5 +19,5 @@ export const command = defineCommand({
     ...FILTER_FLAGS,
     since: { value: 'D|T', help: 'from then on: 1h (ago), 09:00' },
   },
-  run: notWired,
+  run: notYet('events'),
 });

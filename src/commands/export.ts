@@ -1,7 +1,7 @@
 /**
  * `tq export`: the whole queue in one file.
  */
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -11,5 +11,5 @@ export const command = defineCommand({
   examples: [{ command: 'tq export backup.tq', text: 'tasks, states, attempts and logs' }],
   args: [{ name: 'FILE', required: true, help: 'the file to write' }],
   flags: {},
-  run: notWired,
+  run: notYet('export'),
 });

@@ -1,9 +1,15 @@
 /**
  * `tq gc`: remove what finished long ago.
  */
+import { printJson } from '../print.ts';
+import { collect } from '../queue/gc.ts';
+import { parseDuration } from '../task/duration.ts';
+import { hostFacts } from '../worker/facts.ts';
 import { DRY_RUN_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
 import { defineCommand } from './spec.ts';
+
+const KEEP = '7d';
+const KEEP_FAILED = '30d';
 
 export const command = defineCommand({
   name: 'gc',
@@ -17,5 +23,16 @@ export const command = defineCommand({
     'keep-failed': { value: 'D', help: 'keep failed, canceled and skipped ones this long (default: 30d)' },
     ...DRY_RUN_FLAG,
   },
-  run: notWired,
+  async run(ctx) {
+    const { flags, io } = ctx;
+    const keepMs = parseDuration(flags.keep ?? KEEP, '--keep');
+    const keepFailedMs = parseDuration(flags['keep-failed'] ?? KEEP_FAILED, '--keep-failed');
+    const dryRun = flags['dry-run'] === true;
+    const q = await ctx.queue();
+    const removed = (id: string): void => void (ctx.json || io.out(`${id}\n`));
+    const report = await collect(q, { keepMs, keepFailedMs, dryRun, facts: hostFacts(), removed });
+    if (ctx.json) printJson(report, io);
+    else for (const { id, by } of report.needed) io.err(`${id} stays: ${by} comes after it and has not ended`);
+    return 0;
+  },
 });

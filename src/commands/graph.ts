@@ -2,7 +2,7 @@
  * `tq graph`: what comes after what.
  */
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -19,5 +19,5 @@ export const command = defineCommand({
     mermaid: { help: 'for Mermaid' },
     ...FILTER_FLAGS,
   },
-  run: notWired,
+  run: notYet('graph'),
 });

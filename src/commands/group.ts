@@ -2,7 +2,7 @@
  * `tq group`: all tasks of one group as a whole.
  */
 import { DRY_RUN_FLAG, YES_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -17,14 +17,14 @@ export const command = defineCommand({
       summary: 'list the groups',
       args: [],
       flags: {},
-      run: notWired,
+      run: notYet('group ls'),
     }),
     defineCommand({
       name: 'group show',
       summary: 'show counts, percent and a word for a group',
       args: [{ name: 'G', required: true, help: 'the group' }],
       flags: {},
-      run: notWired,
+      run: notYet('group show'),
     }),
     defineCommand({
       name: 'group cancel',
@@ -35,21 +35,21 @@ export const command = defineCommand({
         ...YES_FLAG,
         ...DRY_RUN_FLAG,
       },
-      run: notWired,
+      run: notYet('group cancel'),
     }),
     defineCommand({
       name: 'group hold',
       summary: 'let running tasks end, hold the rest',
       args: [{ name: 'G', required: true, help: 'the group' }],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('group hold'),
     }),
     defineCommand({
       name: 'group release',
       summary: 'release what is held in a group',
       args: [{ name: 'G', required: true, help: 'the group' }],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('group release'),
     }),
   ],
 });

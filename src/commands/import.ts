@@ -2,7 +2,7 @@
  * `tq import`: what `tq export` wrote, into this queue.
  */
 import { DRY_RUN_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -12,5 +12,5 @@ export const command = defineCommand({
   examples: [{ command: 'tq import backup.tq', text: 'ids that are there already are skipped and named' }],
   args: [{ name: 'FILE', required: true, help: 'the file to read' }],
   flags: DRY_RUN_FLAG,
-  run: notWired,
+  run: notYet('import'),
 });

@@ -2,7 +2,7 @@
  * `tq limit`: how many tasks may share something at once, or start in a time.
  */
 import { DRY_RUN_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -17,7 +17,7 @@ export const command = defineCommand({
       summary: 'list the limits with who holds them',
       args: [],
       flags: {},
-      run: notWired,
+      run: notYet('limit ls'),
     }),
     defineCommand({
       name: 'limit set',
@@ -28,14 +28,14 @@ export const command = defineCommand({
         rate: { value: 'N/D', help: 'starts in a time: 5/1s' },
         ...DRY_RUN_FLAG,
       },
-      run: notWired,
+      run: notYet('limit set'),
     }),
     defineCommand({
       name: 'limit rm',
       summary: 'remove a limit',
       args: [{ name: 'NAME', required: true, help: 'the limit' }],
       flags: DRY_RUN_FLAG,
-      run: notWired,
+      run: notYet('limit rm'),
     }),
   ],
 });

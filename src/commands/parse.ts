@@ -56,7 +56,7 @@ export function parseWords(words: readonly string[], table: FlagTable, command?:
       continue;
     }
     const value = joined === undefined ? queue.shift() : word.startsWith('--') ? joined : joined.replace(/^=/, '');
-    if (value === undefined || (joined === undefined && (value === '--' || findFlag(value, table) !== undefined))) {
+    if (value === undefined || (joined === undefined && (value === '--' || (flag.dash !== true && findFlag(value, table) !== undefined)))) {
       throw usage(
         `--${name} needs a value${value === undefined ? '' : `, found ${quoted(value)}`}`,
         value === undefined || value === '--' ? `--${name} ${flag.value}` : `for this very text: --${name}=${value}`,

@@ -1,8 +1,12 @@
 /**
  * `tq rm`: remove finished tasks with their logs.
  */
+import { TqError } from '../errors.ts';
+import { cancelTask } from '../queue/cancel.ts';
+import { removeTask, wrongState } from '../queue/control.ts';
+import { isTerminal, STATES, TERMINAL } from '../task/types.ts';
+import { byOf, changeEach } from './changing.ts';
 import { DRY_RUN_FLAG, FILTER_FLAGS, SELECTOR, YES_FLAG } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -17,5 +21,32 @@ export const command = defineCommand({
     ...DRY_RUN_FLAG,
     ...FILTER_FLAGS,
   },
-  run: notWired,
+  run(ctx) {
+    const force = ctx.flags.force === true;
+    const by = byOf(ctx.system);
+    return changeEach(ctx, {
+      verb: 'rm',
+      filters: true,
+      reach: force ? STATES : TERMINAL,
+      asks: true,
+      rehearse: (_q, { id, at }) => {
+        if (!force && !isTerminal(at.state)) throw wrongState(id, at.state, 'remove');
+        return Promise.resolve(undefined);
+      },
+      begin: async (q, tasks) => {
+        // All are asked to end before the first is waited for.
+        for (const { id, at } of tasks) if (force && !isTerminal(at.state)) await quietly(cancelTask(q, id, { reason: 'removed', now: false, by }));
+      },
+      change: (q, { id }) => removeTask(q, id, { force, by }),
+    });
+  },
 });
+
+/** What is refused here is said when the task's own turn comes. */
+async function quietly(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof TqError)) throw error;
+  }
+}

@@ -209,14 +209,21 @@ export async function passes(q: Queue, filters: Filters, at: Located): Promise<b
   return filters.worker === undefined || filters.worker === (await workerOf(q, at));
 }
 
-/** The task in an entry; undefined when it moved on, or cannot be read and a reader without permission cannot move it aside. */
+/** The task in an entry; undefined when it moved on, or does not parse. Throws when it may not be read. */
 export async function readTaskQuietly(q: Queue, at: Located): Promise<Task | undefined> {
   try {
     return await readTaskAt(q, at.file, at.id);
   } catch (error) {
-    if (isRefusal(error)) return undefined;
-    throw error;
+    if (await isUnreadable(q, at, error)) throw error;
+    return undefined;
   }
+}
+
+/** Whether a refusal is about the file itself. Otherwise the file is no task, and this reader may not move it aside. */
+export async function isUnreadable(q: Queue, at: Located, error: unknown): Promise<boolean> {
+  if (!isRefusal(error)) return true;
+  await q.fsx.read(at.file);
+  return false;
 }
 
 /** Errors of somebody who may read the queue but not write it. */

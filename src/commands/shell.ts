@@ -122,7 +122,10 @@ function loadable(spec: CommandSpec, outside: Outside): Command.Loadable {
   class Verb extends Command {
     static override readonly id = id;
     static override readonly strict = false;
-    // The exit code goes to main as it is.
+    // `execute` reads the words; without this oclif warns on stderr that nobody did.
+    override parsed = true;
+
+    /** The exit code. */
     override run(): Promise<number> {
       return execute(spec, this.argv, outside);
     }

@@ -16,6 +16,8 @@ export interface FlagSpec {
    * this the last one given wins.
    */
   many?: 'list' | 'map';
+  /** Its value may begin with `-` even where that spells a flag: `--sort -startedAt`. */
+  dash?: true;
   /** The only values accepted. */
   choices?: readonly string[];
   /** One line. */

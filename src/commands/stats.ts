@@ -2,7 +2,7 @@
  * `tq stats`: counts, waiting times and run times.
  */
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -20,5 +20,5 @@ export const command = defineCommand({
     prom: { help: 'in the text format of Prometheus' },
     ...FILTER_FLAGS,
   },
-  run: notWired,
+  run: notYet('stats'),
 });

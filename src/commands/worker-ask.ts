@@ -1,5 +1,133 @@
-/** Asking something of workers. */
-import { notWired } from './not-wired.ts';
+/**
+ * Asking something of workers: one word in the worker's request file, the same as `echo` by hand. What it was asked is seen within a
+ * poll; nothing here waits for it.
+ */
+import { EXIT, TqError, usage } from '../errors.ts';
+import { printError } from '../print.ts';
+import { forgetWorker } from '../queue/gc.ts';
+import type { Queue } from '../queue/open.ts';
+import { clearWant, readState, readWant, workerNames, writeWant, type StateFile, type WorkerFile } from '../queue/registry.ts';
+import { judgeSession } from '../queue/session.ts';
+import { parseDuration } from '../task/duration.ts';
+import { globToRegExp, isGlob } from '../task/glob.ts';
+import { checkWorkerName } from '../task/names.ts';
+import { visible } from '../task/visible.ts';
+import { hostFacts } from '../worker/facts.ts';
+import { listOthers } from '../worker/others.ts';
+import { formatWant, parseWant, type Target } from '../worker/requests.ts';
+import { printIds } from './changing.ts';
 import type { Ctx } from './spec.ts';
-const later = (_ctx: Ctx): Promise<number> => notWired();
-export { later as wake, later as sleep, later as stop, later as restart, later as remove };
+
+interface Asked {
+  name: string;
+  /** Undefined: it never finished starting. */
+  file: WorkerFile | undefined;
+  state: StateFile | undefined;
+  /** By its heartbeat, and not known to be dead. */
+  alive: boolean;
+}
+
+export function wake(ctx: Ctx): Promise<number> {
+  return forEachWorker(ctx, () => true, (q, w) => askToBe(q, w, 'awake', {}));
+}
+
+export function sleep(ctx: Ctx): Promise<number> {
+  const { flags } = ctx;
+  const until = typeof flags['for'] === 'string' ? ctx.system.now() + parseDuration(flags['for'], '--for') : null;
+  return forEachWorker(ctx, () => true, (q, w) => askToBe(q, w, 'asleep', { now: flags['now'] === true, until }));
+}
+
+export function stop(ctx: Ctx): Promise<number> {
+  return forEachWorker(ctx, (w) => w.alive, async (q, w) => {
+    mustLive(w, 'stop');
+    await writeWant(q, w.name, formatWant('offline', { now: ctx.flags['now'] === true }));
+  });
+}
+
+export function restart(ctx: Ctx): Promise<number> {
+  return forEachWorker(ctx, (w) => w.alive, async (q, w) => {
+    mustLive(w, 'restart');
+    if (w.file?.restartExitCode === undefined || w.file.restartExitCode === null) {
+      throw new TqError('REFUSED', `cannot restart ${w.name}: it was started without --restart-exit-code`, {
+        hint: `tq worker stop ${w.name}, then start it by hand`,
+      });
+    }
+    await writeWant(q, w.name, formatWant('restart', { now: ctx.flags['now'] === true }));
+  });
+}
+
+export function remove(ctx: Ctx): Promise<number> {
+  return forEachWorker(ctx, (w) => !w.alive, async (q, w) => {
+    if (w.alive) throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it is alive`, { hint: `tq worker stop ${w.name}` });
+    if (await forgetWorker(q, hostFacts(), w.name)) return;
+    throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it died and is not buried yet`, { hint: 'any other worker buries it, or tq doctor --fix' });
+  });
+}
+
+/** Asking for what it is already takes back what was asked before and not done yet. */
+async function askToBe(q: Queue, w: Asked, to: Target, options: { now?: boolean; until?: number | null }): Promise<void> {
+  const is = w.alive ? w.state?.state : (w.state?.base ?? 'awake');
+  const until = options.until ?? null;
+  if (is !== to || until !== null) {
+    await writeWant(q, w.name, formatWant(to, options));
+    return;
+  }
+  const pending = await readWant(q, w.name);
+  if (parseWant(pending).kind === 'none' && (w.state?.want ?? null) === null) return;
+  // A living worker is told, since it may be carrying the request out; nobody reads the file of another one before its start.
+  if (w.alive) await writeWant(q, w.name, formatWant(to));
+  else await clearWant(q, w.name, pending);
+}
+
+function mustLive(w: Asked, verb: string): void {
+  if (!w.alive) throw new TqError('WRONG_STATE', `cannot ${verb} ${w.name}: it is not alive`, { hint: 'tq worker ls shows who is' });
+}
+
+/**
+ * Each worker that the words name. A pattern or `--all` means those of them to which the verb can be done (`fits`), a name means that
+ * one. Prints the names it was done to, one error line for each it could not.
+ */
+async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, one: (q: Queue, w: Asked) => Promise<void>): Promise<number> {
+  const all = ctx.flags['all'] === true;
+  if (ctx.args.length === 0 && !all) throw usage('which worker?', 'its name, a pattern, or --all');
+  for (const word of ctx.args) if (!isGlob(word)) checkWorkerName(word, 'W');
+  const q = await ctx.queue();
+  const known = await workersOf(q);
+  const failures: TqError[] = [];
+  const chosen = new Map<string, Asked>();
+  for (const word of all ? ['*'] : ctx.args) {
+    const hits = isGlob(word) ? known.filter((w) => globToRegExp(word).test(w.name)) : known.filter((w) => w.name === word);
+    const able = isGlob(word) ? hits.filter(fits) : hits;
+    // When none of many is fit, each says why.
+    for (const w of able.length > 0 ? able : hits) chosen.set(w.name, w);
+    if (hits.length === 0) failures.push(new TqError('NOT_FOUND', `no such worker: ${visible(word)}`, { hint: 'tq worker ls' }));
+  }
+  const words = chosen.size + failures.length;
+  const done: string[] = [];
+  for (const w of chosen.values()) {
+    try {
+      await one(q, w);
+      done.push(w.name);
+    } catch (error) {
+      if (!(error instanceof TqError)) throw error;
+      failures.push(error);
+    }
+  }
+  for (const error of failures) printError(error, error.exit, ctx.json, ctx.io);
+  if (!ctx.json || done.length > 0 || failures.length === 0) printIds(ctx, done);
+  if (failures.length === 0) return EXIT.ok;
+  return words === 1 || failures.length === words && failures.every((e) => e.exit === failures[0]!.exit) ? failures[0]!.exit : EXIT.refused;
+}
+
+/** Everybody with a directory, with whether they are alive: by the heartbeat, unless this machine can tell that they are dead. */
+async function workersOf(q: Queue): Promise<Asked[]> {
+  const others = new Map((await listOthers(q)).map((o) => [o.file.name, o]));
+  const facts = hostFacts();
+  const found: Asked[] = [];
+  for (const name of await workerNames(q)) {
+    const o = others.get(name);
+    const alive = o?.alive === true && judgeSession(o.file.session, facts) !== 'dead';
+    found.push({ name, file: o?.file, state: await readState(q, name), alive });
+  }
+  return found;
+}

@@ -58,10 +58,10 @@ export interface Fsx {
   /** One level; EEXIST when it is there. */
   mkdir(path: string): Promise<void>;
   rmdir(path: string): Promise<void>;
-  /** Creates with O_EXCL, writes, optionally fsyncs. Returns the file's mtime (ms, server clock). */
-  create(path: string, data: string | Uint8Array, options?: { fsync?: boolean }): Promise<number>;
-  /** Creates with O_EXCL; `fill` gets the server's mtime (ms) and returns what to write. fsynced when asked. */
-  createWith(path: string, fill: (mtimeMs: number) => string, options?: { fsync?: boolean }): Promise<void>;
+  /** Creates with O_EXCL, writes, optionally fsyncs. Returns the file's mtime when it was made (ms, server clock). */
+  create(path: string, data: string | Uint8Array, options?: CreateOptions): Promise<number>;
+  /** The same; `fill` gets the server's mtime (ms) and returns what to write. */
+  createWith(path: string, fill: (mtimeMs: number) => string, options?: CreateOptions): Promise<void>;
   /** Opens with O_EXCL|O_APPEND and returns the descriptor, which the caller closes with `fs.closeSync`. */
   openLog(path: string): Promise<number>;
   fsyncDir(path: string): Promise<void>;
@@ -70,11 +70,17 @@ export interface Fsx {
   /** Names in a directory, unsorted, `.nfs*` leftovers and the probe's own names left out. */
   list(path: string): Promise<string[]>;
   stat(path: string): Promise<FileInfo>;
-  /** Sets the file's times to now, creating it when missing; the file server's time in ms. */
-  touch(path: string): Promise<number>;
+  /** Sets the file's times to the server's now, creating it when missing. */
+  touch(path: string): Promise<void>;
   /** Overwrites a small file in place (one writer); returns the server's mtime. */
   overwrite(path: string, data: string): Promise<number>;
   append(path: string, data: string): Promise<void>;
+}
+
+export interface CreateOptions {
+  fsync?: boolean;
+  /** The name is random and nobody else's: over NFS O_EXCL is left out, since it costs another call to set the attributes. */
+  staging?: boolean;
 }
 
 export interface FsxOptions {
@@ -142,11 +148,13 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           }
         },
         async () => {
-          const h = await p.open(path, 'wx', 0o666);
+          const h = await p.open(path, o.staging === true ? 'w' : 'wx', 0o666);
           try {
+            // Before the write: the reply to the creation brought the attributes, after it they would be asked for.
+            const { mtimeMs } = await h.stat();
             await h.writeFile(data);
             if (o.fsync === true) await h.sync();
-            return (await h.stat()).mtimeMs;
+            return mtimeMs;
           } finally {
             await h.close();
           }
@@ -167,7 +175,7 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           }
         },
         async () => {
-          const h = await p.open(path, 'wx', 0o666);
+          const h = await p.open(path, o.staging === true ? 'w' : 'wx', 0o666);
           try {
             await h.writeFile(fill((await h.stat()).mtimeMs));
             if (o.fsync === true) await h.sync();
@@ -227,7 +235,6 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           try {
             // A write of nothing leaves mtime alone; one byte is stamped with the server's own time.
             fs.writeSync(fd, '\n', 0);
-            return fs.fstatSync(fd).mtimeMs;
           } finally {
             fs.closeSync(fd);
           }
@@ -237,7 +244,6 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           try {
             await h.write('\n', 0);
             await h.datasync();
-            return (await h.stat()).mtimeMs;
           } finally {
             await h.close();
           }

@@ -161,14 +161,20 @@ export interface Pulse {
   mtimeMs: number;
 }
 
-/** Opened and read each time: content is fresh on NFS where a bare stat is not. */
-export async function pulse(q: Queue, name: string): Promise<Pulse | undefined> {
-  const path = `${q.lay.worker(name)}/heartbeat`;
-  const text = await readIfThere(q, path);
+/** The heartbeat's words. Opened and read each time: content is fresh on NFS where a bare stat is not. */
+export async function readBeat(q: Queue, name: string): Promise<Omit<Pulse, 'mtimeMs'> | undefined> {
+  const text = await readIfThere(q, `${q.lay.worker(name)}/heartbeat`);
   if (text === undefined) return undefined;
   const [counter = '', session = ''] = text.trim().split(' ');
-  const s = await q.fsx.stat(path).catch(() => undefined);
-  return { counter, session, mtimeMs: s?.mtimeMs ?? 0 };
+  return { counter, session };
+}
+
+/** The same, and when it was written. */
+export async function pulse(q: Queue, name: string): Promise<Pulse | undefined> {
+  const words = await readBeat(q, name);
+  if (words === undefined) return undefined;
+  const s = await q.fsx.stat(`${q.lay.worker(name)}/heartbeat`).catch(() => undefined);
+  return { ...words, mtimeMs: s?.mtimeMs ?? 0 };
 }
 
 export async function workerNames(q: Queue): Promise<string[]> {

@@ -3,7 +3,7 @@
  * directory is touched, not even what a look would otherwise tidy.
  */
 import { TqError } from '../errors.ts';
-import { isTerminal, type State, type Task } from '../task/types.ts';
+import { isTerminal, type State, type Task, type TerminalState } from '../task/types.ts';
 import type { CancelRequest } from './cancel.ts';
 import { serverNowOrLocal } from './clock.ts';
 import { wrongState } from './control.ts';
@@ -75,7 +75,7 @@ function lying(q: Queue, at: Located, place: Place, n: number): { state: State; 
 /** Where a task goes that nothing holds any more. */
 async function freed(q: Queue, task: Task, dueAt: number | undefined): Promise<Place> {
   const parents = task.after ?? [];
-  const states = [];
+  const states: Array<TerminalState | undefined> = [];
   for (const parent of parents) states.push(await endedState(q, parent.id));
   const verdict = judge(parents, states);
   if (verdict.kind === 'wait') return { state: 'waiting' };

@@ -3,11 +3,10 @@
  * machine are woken by it at once, the others read its mtime at their next poll. A missed ring costs one poll, never a task.
  */
 import type { Queue } from './open.ts';
-import { noteServerTime } from './clock.ts';
 
 export async function ring(q: Queue): Promise<void> {
   try {
-    noteServerTime(q, await q.fsx.touch(q.lay.signal));
+    await q.fsx.touch(q.lay.signal);
   } catch {
     // Only a shortcut: workers poll anyway.
   }

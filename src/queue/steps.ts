@@ -78,7 +78,7 @@ export async function publish(q: Queue, path: string, data: string, options: { f
   const tmp = stagingPath(q);
   let made: boolean;
   try {
-    await q.fsx.create(tmp, data, options);
+    await q.fsx.create(tmp, data, { ...options, staging: true });
     made = await linkOnce(q.fsx, tmp, path);
   } catch (error) {
     await discard(q, tmp);
@@ -115,7 +115,7 @@ async function linkOnce(fsx: Fsx, tmp: string, path: string): Promise<boolean> {
 export async function replace(q: Queue, path: string, data: string): Promise<void> {
   const tmp = stagingPath(q);
   try {
-    await q.fsx.create(tmp, data);
+    await q.fsx.create(tmp, data, { staging: true });
   } catch (error) {
     await discard(q, tmp);
     throw error;

@@ -92,7 +92,7 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
         staged = { task, path, serverMs };
         return formatTask(task);
       },
-      { fsync: true },
+      { fsync: true, staging: true },
     );
   } catch (error) {
     await discard(q, path);

@@ -5,7 +5,7 @@
 import { bury, type Burial, type Death } from './bury.ts';
 import { sessions } from './find.ts';
 import type { Queue } from './open.ts';
-import { freeName, holderOf, pulse, readState, workerNames, writeState } from './registry.ts';
+import { freeName, holderOf, readBeat, readState, workerNames, writeState } from './registry.ts';
 import { isSetSession, parseSession } from './session.ts';
 
 /** Buries and tidies the registration. Safe to repeat; a crash in between is completed by the next undertaker. */
@@ -35,10 +35,23 @@ interface Sighting {
 export interface Observer {
   seen: Map<string, Sighting>;
   lastPollMs: number;
+  /** Sessions that hold a name, as of the last look at the names. */
+  holders: string[];
+  looks: number;
 }
 
 export function newObserver(): Observer {
-  return { seen: new Map(), lastPollMs: Number.NEGATIVE_INFINITY };
+  return { seen: new Map(), lastPollMs: Number.NEGATIVE_INFINITY, holders: [], looks: 0 };
+}
+
+/** Looks in a lease: well above the least that a verdict takes, and no more, since each reads one file of every peer. */
+const LOOKS_PER_LEASE = 12;
+/** The names are read in every so many looks: only a burial that was cut short leaves a name without a running directory. */
+const NAMES_EVERY = 12;
+
+/** How often a worker that polls every `pollMs` looks at its peers, ms. */
+export function lookEveryMs(q: Queue, pollMs: number): number {
+  return Math.max(pollMs, q.leaseMs / LOOKS_PER_LEASE);
 }
 
 /**
@@ -49,7 +62,9 @@ export async function observe(q: Queue, o: Observer, mine: string | null, pollMs
   const gap = nowMs - o.lastPollMs > Math.max(2.5 * pollMs, q.leaseMs / 3);
   o.lastPollMs = nowMs;
   if (gap) o.seen.clear();
-  const there = await watched(q);
+  const running = new Set(await sessions(q));
+  if (o.looks++ % NAMES_EVERY === 0) o.holders = await holders(q);
+  const there = new Set([...running, ...o.holders]);
   if (performance.now() - nowMs > q.leaseMs / 3) o.seen.clear();
   const overdue: string[] = [];
   for (const session of there) {
@@ -61,26 +76,32 @@ export async function observe(q: Queue, o: Observer, mine: string | null, pollMs
       continue;
     }
     s.polls++;
-    if (nowMs - s.sinceMs >= q.leaseMs && s.polls > HEALTHY_POLLS) overdue.push(session);
+    if (nowMs - s.sinceMs < q.leaseMs || s.polls <= HEALTHY_POLLS) continue;
+    if (running.has(session) || (await stillHolds(q, session))) overdue.push(session);
   }
-  for (const session of o.seen.keys()) if (!there.includes(session)) o.seen.delete(session);
+  for (const session of o.seen.keys()) if (!there.has(session)) o.seen.delete(session);
   return overdue;
 }
 
-/** Sessions with a running directory, and holders of names whose directory is gone already (a burial that was cut short). */
-async function watched(q: Queue): Promise<string[]> {
-  const there = new Set(await sessions(q));
+/** Sessions that hold a name: one whose running directory is gone already was buried by somebody who died at it. */
+async function holders(q: Queue): Promise<string[]> {
+  const found: string[] = [];
   for (const name of await workerNames(q)) {
     const holder = await holderOf(q, name);
-    if (holder !== undefined) there.add(holder);
+    if (holder !== undefined) found.push(holder);
   }
-  return [...there];
+  return found;
+}
+
+async function stillHolds(q: Queue, session: string): Promise<boolean> {
+  const owner = parseSession(session)?.owner;
+  return owner !== undefined && (await holderOf(q, owner)) === session;
 }
 
 async function tokenOf(q: Queue, session: string): Promise<string> {
   const owner = parseSession(session)?.owner;
   if (owner === undefined || isSetSession(session)) return '';
-  const p = await pulse(q, owner);
+  const p = await readBeat(q, owner);
   return p?.session === session ? p.counter : '';
 }
 

@@ -188,8 +188,8 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
 // ---- the worker's side --------------------------------------------------------------------------------------------------
 
 const CLOSE_MS = 2000;
-/** At most so often is something written: most short tasks begin and end in between, and never reach the pipe. */
-const WRITE_EVERY_MS = 10;
+/** A group is announced at this age or a little later: short tasks end before, and never reach the pipe. */
+const ANNOUNCE_AFTER_MS = 10;
 
 interface Outbox {
   watch(group: number, line: string): void;
@@ -202,26 +202,36 @@ interface Outbox {
 }
 
 /**
- * What is still to be told, each thing once: bounded by the number of groups however long the other side does not read. The
- * first word after a silence goes out at the end of this turn of the event loop. A group that is not announced yet when the
- * worker dies is found by its session's mark.
+ * What is still to be told, each thing once, in one write at a time: bounded by the number of groups however long the other
+ * side does not read. A group that is not announced yet when the worker dies is found by its session's mark.
  */
 function makeOutbox(write: (text: string, written: () => void) => void): Outbox {
-  const added = new Map<number, string>();
+  const fresh = new Map<number, string>();
+  const ripe = new Map<number, string>();
+  const told = new Set<number>();
   const removed = new Set<number>();
   let tick = '';
   let busy = false;
-  let planned = false;
   let stopped = false;
-  let writtenAt = -Infinity;
+  let planned = false;
+  let writtenAt = 0;
 
   function flush(): void {
     planned = false;
+    if (stopped) return;
+    if (!busy) send();
+    for (const [group, line] of fresh) ripe.set(group, line);
+    fresh.clear();
+    plan();
+  }
+
+  function send(): void {
     // A number may be forgotten and used anew in one batch; the other order does not occur.
-    const text = [...removed].map((group) => `-${group}\n`).join('') + [...added.values()].join('') + tick;
-    if (text === '' || stopped) return;
-    added.clear();
+    const text = [...removed].map((group) => `-${group}\n`).join('') + [...ripe.values()].join('') + tick;
+    if (text === '') return;
+    for (const group of ripe.keys()) told.add(group);
     removed.clear();
+    ripe.clear();
     tick = '';
     busy = true;
     writtenAt = performance.now();
@@ -232,20 +242,21 @@ function makeOutbox(write: (text: string, written: () => void) => void): Outbox 
   }
 
   function plan(): void {
-    if (planned || busy || added.size + removed.size + tick.length === 0) return;
+    const waiting = fresh.size > 0 || (!busy && ripe.size + removed.size + tick.length > 0);
+    if (planned || !waiting) return;
     planned = true;
-    const wait = writtenAt + WRITE_EVERY_MS - performance.now();
-    if (wait <= 0) setImmediate(flush);
-    else setTimeout(flush, wait);
+    setTimeout(flush, ANNOUNCE_AFTER_MS);
   }
 
   return {
     watch(group, line) {
-      added.set(group, line);
+      fresh.set(group, line);
       plan();
     },
     unwatch(group) {
-      if (!added.delete(group)) removed.add(group);
+      fresh.delete(group);
+      ripe.delete(group);
+      if (told.delete(group)) removed.add(group);
       plan();
     },
     tick(line) {
@@ -349,6 +360,7 @@ async function endEverything(watched: ReadonlyMap<number, Watched>, session: str
       note(`does not end: processes ${strays.join(' ')}, groups ${standing.join(' ')}`);
       return;
     }
+    note(`pass over ${isOver()} strays ${strays.join(" ")} groups ${standing.join(" ")}`);
     await sleep(pauseMs);
   }
 }

@@ -10,7 +10,7 @@ import { sweepTmp } from '../queue/sweep.ts';
 import { holderOf, workerNames } from '../queue/registry.ts';
 import { isSetSession, judgeSession } from '../queue/session.ts';
 import { publishSpool, spooledSessions } from '../queue/spool.ts';
-import { forget, observe, undertake } from '../queue/undertake.ts';
+import { forget, lookEveryMs, observe, undertake } from '../queue/undertake.ts';
 import { killAll, leftovers } from './proc.ts';
 import { heartbeatMs } from './machine.ts';
 import { sweepScratch } from './scratch.ts';
@@ -26,13 +26,18 @@ export function endLeftovers(session: string): void {
   }
 }
 
-/** Buries every session that is proved dead on this machine, and publishes what was kept here for any. */
-export async function recoverHere(w: Worker): Promise<void> {
+/**
+ * Buries every session that is proved dead on this machine, and publishes what was kept here for any. `names`: also those that
+ * have no running directory any more but still hold a name, which costs a look at every name.
+ */
+export async function recoverHere(w: Worker, names = true): Promise<void> {
   const { q } = w;
   const there = new Set(await sessions(q));
-  for (const name of await workerNames(q)) {
-    const holder = await holderOf(q, name);
-    if (holder !== undefined) there.add(holder);
+  if (names) {
+    for (const name of await workerNames(q)) {
+      const holder = await holderOf(q, name);
+      if (holder !== undefined) there.add(holder);
+    }
   }
   for (const session of there) {
     if (session === w.session || judgeSession(session, w.facts) !== 'dead') continue;
@@ -63,20 +68,29 @@ let polls = 0;
 /** Once a poll: the others' heartbeats, due tasks, the inbox; the slow sweeps now and then. */
 export async function observeOthers(w: Worker): Promise<void> {
   const { q } = w;
-  const overdue = await observe(q, w.observer, w.session, heartbeatMs(q, w.options.pollMs));
-  for (const session of overdue) {
+  const slow = polls++ % SWEEP_EVERY === 0;
+  await watchPeers(w);
+  await recoverHere(w, slow);
+  const { promoted } = await promoteDue(q, 1000);
+  if (promoted > 0) wake(w);
+  if ((await sweepInbox(q, w.log)) > 0) wake(w);
+  if (slow) {
+    await sweepWaiting(q, performance.now() + SWEEP_MS);
+    await sweepTmp(q);
+  }
+}
+
+/** Buries peers whose lease is over. A few polls may pass between two looks: a lease is long, and each look reads a file of every peer. */
+async function watchPeers(w: Worker): Promise<void> {
+  const { q } = w;
+  const everyMs = lookEveryMs(q, heartbeatMs(q, w.options.pollMs));
+  // A poll comes up to a tenth early.
+  if (performance.now() - w.observer.lastPollMs < 0.85 * everyMs) return;
+  for (const session of await observe(q, w.observer, w.session, everyMs)) {
     const here = judgeSession(session, w.facts);
     if (here === 'dead') endLeftovers(session);
     const result = await undertake(q, session, { proved: here === 'dead', reason: `no heartbeat for ${Math.round(q.leaseMs / 1000)} s` });
     if (result === 'buried') w.log(`buried ${session}: no heartbeat for a lease`);
     else forget(w.observer, session);
-  }
-  await recoverHere(w);
-  const { promoted } = await promoteDue(q, 1000);
-  if (promoted > 0) wake(w);
-  if ((await sweepInbox(q, w.log)) > 0) wake(w);
-  if (polls++ % SWEEP_EVERY === 0) {
-    await sweepWaiting(q, performance.now() + SWEEP_MS);
-    await sweepTmp(q);
   }
 }

@@ -54,10 +54,10 @@ describe.each(Object.keys(runtimes) as Runtime[])('the guardian under %s', (runt
     return Number((await worker.answer('guarded'))['pid']);
   }
 
-  async function familyOf(worker: SmallWorker, name = 'family'): Promise<number[]> {
+  async function familyOf(worker: SmallWorker, name = 'family', attempt = 1): Promise<number[]> {
     fs.rmSync(inPlace('pids'), { force: true });
-    const started = await worker.spawn(name, family());
-    worker.order({ do: 'watch', pid: Number(started['pid']), taskId: 'task1', attempt: 1 });
+    const started = await worker.spawn(name, family(), { env: place.env({ TQ_ATTEMPT: String(attempt) }) });
+    worker.order({ do: 'watch', pid: Number(started['pid']), taskId: 'task1', attempt });
     const pids = await pidsIn(inPlace('pids'), 3);
     expect(allAlive(pids)).toBe(true);
     return pids;
@@ -123,7 +123,7 @@ describe.each(Object.keys(runtimes) as Runtime[])('the guardian under %s', (runt
     worker.order({ do: 'tick' });
     await worker.answer('ticked');
 
-    const next = await familyOf(worker, 'next');
+    const next = await familyOf(worker, 'next', 2);
     await isWatched(next[0]!, worker);
     expect(report()).toBe('');
     process.kill(worker.pid, 'SIGKILL');
@@ -224,7 +224,7 @@ describe.each(Object.keys(runtimes) as Runtime[])('the guardian under %s', (runt
   function bare(worker: number, leaseMs: number): ReturnType<typeof spawn> {
     const args = [path.join(programs, 'guardian.ts'), place.session, String(leaseMs), 'boot', inPlace('report')];
     return spawn(runtimes[runtime], args, {
-      stdio: ['pipe', 'ignore', 'inherit'],
+      stdio: ['pipe', 'ignore', 'ignore'],
       env: { ...process.env, TQ_GUARDED_PID: String(worker) },
     });
   }
