@@ -4,7 +4,7 @@
  * Node, it goes on in the bun of the dev dependencies, whose bundler does the work.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -22,7 +22,10 @@ const withoutDevtools = {
   name: 'without-devtools',
   setup(build) {
     build.onResolve({ filter: /^react-devtools-core$/ }, () => ({ path: 'react-devtools-core', namespace: 'stub' }));
-    build.onLoad({ filter: /.*/, namespace: 'stub' }, () => ({ contents: 'export default { initialize() {}, connectToDevTools() {} };', loader: 'js' }));
+    build.onLoad({ filter: /.*/, namespace: 'stub' }, () => ({
+      contents: 'export default { initialize() {}, connectToDevTools() {} };',
+      loader: 'js',
+    }));
   },
 };
 
@@ -47,23 +50,29 @@ const executable = {
 
 /** Compiles `entry` (a path in the project) to one executable at `outfile`. */
 export async function compile(entry, outfile) {
-  mkdirSync(path.dirname(outfile), { recursive: true });
   // Built beside its place and renamed into it: a tq that runs at this moment goes on with the old one.
-  const staged = `${outfile}.${process.pid}.new`;
-  await Bun.build({
-    ...common,
-    ...executable,
-    entrypoints: [path.resolve(root, entry)],
-    compile: { ...executable.compile, outfile: staged },
-  });
-  chmodSync(staged, 0o755);
-  renameSync(staged, outfile);
+  const staging = `${outfile}.${process.pid}.new`;
+  const staged = path.join(staging, path.basename(outfile));
+  mkdirSync(staging, { recursive: true });
+  try {
+    await Bun.build({
+      ...common,
+      ...executable,
+      entrypoints: [path.resolve(root, entry)],
+      compile: { ...executable.compile, outfile: staged },
+    });
+    chmodSync(staged, 0o755);
+    renameSync(staged, outfile);
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
 }
 
 async function bundleForNode(entry, outfile) {
   const result = await Bun.build({ ...common, entrypoints: [path.resolve(root, entry)], target: 'node', splitting: false });
-  writeFileSync(`${outfile}.new`, await result.outputs[0].text());
-  renameSync(`${outfile}.new`, outfile);
+  const staged = `${outfile}.${process.pid}.new`;
+  writeFileSync(staged, await result.outputs[0].text());
+  renameSync(staged, outfile);
 }
 
 if (import.meta.main) {

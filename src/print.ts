@@ -3,7 +3,7 @@
  * stderr is everything else; a reader that went away (`tq ls | head`) ends the output quietly, never the work.
  */
 import fs from 'node:fs';
-import { errnoOf, type TqError } from './errors.ts';
+import { errnoOf, TqError } from './errors.ts';
 import { fit, width } from './task/visible.ts';
 import { pause } from './system.ts';
 import type { System } from './system.ts';
@@ -34,7 +34,10 @@ const SGR: Record<Style, readonly [number, number]> = {
   cyan: [36, 39],
 };
 
-export function makeIo(system: Pick<System, 'env' | 'isTerminal' | 'columns'>, write: (fd: 1 | 2, data: string | Uint8Array) => boolean = writeAll): Io {
+export function makeIo(
+  system: Pick<System, 'env' | 'isTerminal' | 'columns'>,
+  write: (fd: 1 | 2, data: string | Uint8Array) => boolean = writeAll,
+): Io {
   // Looked up at the first use: most commands print plain text and need none of it.
   const colour = { 1: undefined as boolean | undefined, 2: undefined as boolean | undefined };
   const paint = (fd: 1 | 2, style: Style, text: string): string => {
@@ -78,7 +81,7 @@ const RETRY_MS = 2;
 
 /**
  * Writes everything before it returns. A pipe that another process made non-blocking is tried again; a closed one (EPIPE, or EIO
- * of a terminal that hung up) answers false.
+ * of a terminal that hung up) answers false; so does anything that keeps stderr from being written, since nothing could say it.
  */
 export function writeAll(fd: 1 | 2, data: string | Uint8Array): boolean {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
@@ -89,7 +92,8 @@ export function writeAll(fd: 1 | 2, data: string | Uint8Array): boolean {
       const code = errnoOf(error);
       if (code === 'EAGAIN') pause(RETRY_MS);
       else if (code === 'EPIPE' || code === 'EBADF' || code === 'EIO' || code === 'ECONNRESET') return false;
-      else throw error;
+      else if (fd === 2) return false;
+      else throw new TqError('INTERNAL', `cannot write the output: ${code ?? String(error)}`, { cause: error });
     }
   }
   return true;
@@ -130,9 +134,7 @@ export function table(
   options: { header?: boolean } = {},
 ): string {
   const header = options.header ?? true;
-  const widths = columns.map((c, i) =>
-    rows.reduce((w, row) => Math.max(w, width(row[i] ?? '')), header ? width(c.title) : 0),
-  );
+  const widths = columns.map((c, i) => rows.reduce((w, row) => Math.max(w, width(row[i] ?? '')), header ? width(c.title) : 0));
   shrink(widths, columns, io.columns);
   const line = (cells: readonly string[], style: (i: number) => Style | undefined): string => {
     const parts = columns.map((c, i) => {
@@ -145,7 +147,11 @@ export function table(
     return `${parts.join(GAP).trimEnd()}\n`;
   };
   let text = '';
-  if (header) text += line(columns.map((c) => c.title), () => 'bold');
+  if (header)
+    text += line(
+      columns.map((c) => c.title),
+      () => 'bold',
+    );
   for (const row of rows) text += line(row, (i) => columns[i]!.paint?.(row[i] ?? ''));
   return text;
 }

@@ -31,7 +31,10 @@ function asTqError(thrown: unknown, doing: string): TqError {
     return fsError(thrown, doing, path);
   }
   const text = thrown instanceof Error ? thrown.message : String(thrown);
-  return new TqError('INTERNAL', `${doing}: unexpected: ${text.split('\n')[0]}`, { hint: 'this is a bug in tq; TQ_DEBUG=1 shows where', cause: thrown });
+  return new TqError('INTERNAL', `${doing}: unexpected: ${text.split('\n')[0]}`, {
+    hint: 'this is a bug in tq; TQ_DEBUG=1 shows where',
+    cause: thrown,
+  });
 }
 
 function stackOf(thrown: unknown): string {

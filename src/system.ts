@@ -55,7 +55,10 @@ function workingDirectory(): string {
   try {
     return process.cwd();
   } catch (error) {
-    throw new TqError('QUEUE_UNUSABLE', 'the working directory does not exist any more', { hint: 'cd to another one, or name it with -C', cause: error });
+    throw new TqError('QUEUE_UNUSABLE', 'the working directory does not exist any more', {
+      hint: 'cd to another one, or name it with -C',
+      cause: error,
+    });
   }
 }
 
@@ -114,7 +117,10 @@ function readAll(fd: number): Buffer {
       const code = (error as NodeJS.ErrnoException).code;
       if (code === 'EOF') return Buffer.concat(parts);
       if (code !== 'EAGAIN') {
-        throw new TqError('USAGE', `standard input cannot be read: ${code ?? String(error)}`, { hint: 'give it by a pipe or a file', cause: error });
+        throw new TqError('USAGE', `standard input cannot be read: ${code ?? String(error)}`, {
+          hint: 'give it by a pipe or a file',
+          cause: error,
+        });
       }
       pause(RETRY_MS);
     }

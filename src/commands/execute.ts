@@ -59,7 +59,8 @@ export function leadLength(words: readonly string[]): number {
 function missingSub(spec: CommandSpec, parsed: Words): TqError {
   const names = (spec.subs ?? []).map((s) => s.name.slice(spec.name.length + 1)).join('|');
   const [word] = parsed.args;
-  const message = word === undefined ? `tq ${spec.name}: what to do with it is missing` : `tq ${spec.name}: unknown word ${JSON.stringify(word)}`;
+  const message =
+    word === undefined ? `tq ${spec.name}: what to do with it is missing` : `tq ${spec.name}: unknown word ${JSON.stringify(word)}`;
   return new TqError('USAGE', message, { hint: `tq ${spec.name} ${names}` });
 }
 

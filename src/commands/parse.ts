@@ -114,7 +114,10 @@ function findFlag(word: string, table: FlagTable): Found | undefined {
 function unknownFlag(word: string, table: FlagTable): Error {
   const name = word.startsWith('--') ? word.replace(/=.*/s, '') : word.slice(0, 2);
   const near = name.length > 3 ? nearest(name.slice(2), Object.keys(table)) : undefined;
-  return usage(`unknown flag ${quoted(name)}`, near === undefined ? 'what comes after -- is never read as a flag' : `did you mean --${near}?`);
+  return usage(
+    `unknown flag ${quoted(name)}`,
+    near === undefined ? 'what comes after -- is never read as a flag' : `did you mean --${near}?`,
+  );
 }
 
 /** The known word that is at most a third of its letters away from the text, if any. */

@@ -1,9 +1,26 @@
 /**
- * `tq run`: submit, show the output as it comes, exit with the task's own code.
+ * `tq run`: submit, show the output as it comes, exit with the task's own code. Also what `submit --follow` and `--wait` do after
+ * the submit.
  */
+import { EXIT, TqError } from '../errors.ts';
+import { printJson, writeAll } from '../print.ts';
+import { locate } from '../queue/find.ts';
+import type { Queue } from '../queue/open.ts';
+import { viewTask } from '../queue/read.ts';
+import { preview, submitTask } from '../queue/submit.ts';
+import { requirementsOf } from '../queue/layout.ts';
+import type { TaskDraft } from '../task/build.ts';
+import { isTerminal, type Task } from '../task/types.ts';
+import { unable } from '../worker/obstacle.ts';
+import { isAwake, sights } from '../worker/sight.ts';
+import { ownCode } from './describe.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
-import { notWired } from './not-wired.ts';
-import { defineCommand } from './spec.ts';
+import { follow } from './follow.ts';
+import { interruptible } from './interrupt.ts';
+import { wholeParents } from './parents.ts';
+import { defineCommand, type Ctx } from './spec.ts';
+import { draftOf } from './submit.ts';
+import { untilEnded } from './wait.ts';
 
 export const command = defineCommand({
   name: 'run',
@@ -23,5 +40,81 @@ export const command = defineCommand({
   },
   tail: 'command',
   passesCode: true,
-  run: notWired,
+  async run(ctx) {
+    const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
+    if (draft.after !== undefined) draft.after = await wholeParents(ctx, draft.after);
+    const queue = await ctx.queue();
+    if (ctx.flags['dry-run'] === true) {
+      printJson(await preview(queue, { ...draft, split: true }), ctx.io);
+      return EXIT.ok;
+    }
+    return submitAndFollow(ctx, queue, draft, ctx.flags.here === true);
+  },
 });
+
+/** Submits with split output, hands both streams on until the task has ended, and returns its own code. */
+export async function submitAndFollow(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, draft: TaskDraft, here = false): Promise<number> {
+  const { id, task, existing } = await submitTask(q, { ...draft, split: true });
+  if (existing === true) ctx.io.err(`tq: ${id} has this key already: following it`);
+  const able = await someoneCan(q, task);
+  if (here && able !== 'yes') return runItHere(ctx, q, id);
+  if (able !== 'yes' && (await waits(q, id))) ctx.io.err(`tq: ${id} waits for a worker: ${able}`);
+  return interruptible(ctx, [id], async (signal) => {
+    const streams = task.split ? (['stdout', 'stderr'] as const) : (['stdout'] as const);
+    const end = await follow(q, id, ctx.system, { streams, all: existing !== true, sink: handOn, signal });
+    return end === 'aborted' ? EXIT.no : codeOf(q, id);
+  });
+}
+
+/** Waits for a task that was just submitted; its own code. */
+export async function waitForIt(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string): Promise<number> {
+  return interruptible(ctx, [id], async (signal) => {
+    const at = await locate(q, id);
+    if (at === undefined) return codeOf(q, id);
+    await untilEnded(q, [{ id, at }], ctx, { signal });
+    return signal.aborted ? EXIT.no : codeOf(q, id);
+  });
+}
+
+/** A worker for this one task, in this process; Ctrl-C is the worker's. */
+async function runItHere(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string): Promise<number> {
+  const { runHere } = await import('./worker.ts');
+  const left = new AbortController();
+  const following = follow(q, id, ctx.system, { streams: ['stdout', 'stderr'], all: true, sink: handOn, signal: left.signal });
+  await runHere(q, id, ctx.system, ctx.io);
+  const at = await locate(q, id);
+  if (at !== undefined && !isTerminal(at.state)) {
+    // The worker was told to leave, or the task waits for something that it does not wait for.
+    left.abort();
+    await following;
+    throw new TqError('REFUSED', `${id} has not ended: it is ${at.state} and goes on when a worker takes it`, { hint: `tq why ${id}; to end it: tq cancel ${id}` });
+  }
+  await following;
+  return codeOf(q, id);
+}
+
+/** A reader that went away ends the output, not the waiting: the task's code is what the caller asked for. */
+function handOn(stream: 'stdout' | 'stderr', piece: Uint8Array): boolean {
+  writeAll(stream === 'stdout' ? 1 : 2, piece);
+  return true;
+}
+
+async function codeOf(q: Queue, id: string): Promise<number> {
+  const view = await viewTask(q, id);
+  if (view === undefined) throw new TqError('NOT_FOUND', `${id} was removed before its end was seen`);
+  return ownCode(view);
+}
+
+/** Whether some awake worker could take it; otherwise why not, in a few words. */
+async function someoneCan(q: Queue, task: Task): Promise<string> {
+  const all = await sights(q);
+  const awake = all.filter(isAwake);
+  if (awake.length === 0) return all.some((s) => s.alive) ? 'none is awake (tq worker wake W)' : 'there is none (tq worker starts one)';
+  const r = requirementsOf(task);
+  return awake.some((s) => unable(s.file, r) === undefined) ? 'yes' : `none that is awake can take it (tq why ${task.id})`;
+}
+
+/** Held, delayed or waiting for others it does not wait for a worker yet. */
+async function waits(q: Queue, id: string): Promise<boolean> {
+  return (await locate(q, id))?.state === 'queued';
+}

@@ -37,7 +37,10 @@ function checkLine(words: readonly string[], where: string): void {
     const stray = parsed.rest === undefined ? parsed.args[0] : '--';
     if (stray !== undefined) throw usage(`${quoted(stray)} is not a flag`);
   } catch (error) {
-    throw usage(`${where}: ${error instanceof Error ? error.message : String(error)}`, 'lines #TQ --flag value, with flags of tq submit that do not say what is run');
+    throw usage(
+      `${where}: ${error instanceof Error ? error.message : String(error)}`,
+      'lines #TQ --flag value, with flags of tq submit that do not say what is run',
+    );
   }
 }
 

@@ -140,7 +140,10 @@ function loadable(spec: CommandSpec, outside: Outside): Command.Loadable {
     examples: (spec.examples ?? []).map((e) => ({ command: e.command, description: e.text })),
     usage: usageOf(spec),
     args: Object.fromEntries(
-      (spec.args ?? []).map((a) => [a.name, { name: a.name, description: a.help, required: a.required ?? false, multiple: a.many ?? false, ignoreStdin: true }]),
+      (spec.args ?? []).map((a) => [
+        a.name,
+        { name: a.name, description: a.help, required: a.required ?? false, multiple: a.many ?? false, ignoreStdin: true },
+      ]),
     ) as Command.Loadable['args'],
     flags: oclifFlags(allFlags(spec)) as unknown as Command.Loadable['flags'],
     strict: true,

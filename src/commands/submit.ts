@@ -32,7 +32,6 @@ export const command = defineCommand({
   passesCode: ['wait', 'follow'],
   async run(ctx) {
     const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
-    if (ctx.flags.wait === true || ctx.flags.follow === true) throw new TqError('INTERNAL', '--wait and --follow are not wired');
     if (draft.after !== undefined) {
       const { wholeParents } = await import('./parents.ts');
       draft.after = await wholeParents(ctx, draft.after);
@@ -42,6 +41,7 @@ export const command = defineCommand({
       printJson(await preview(queue, draft), ctx.io);
       return 0;
     }
+    if (ctx.flags.follow === true) return (await import('./run.ts')).submitAndFollow(ctx, queue, draft);
     const { id, task } = await submitTask(queue, draft);
     if (ctx.json) {
       const { viewTask } = await import('../queue/read.ts');
@@ -49,7 +49,7 @@ export const command = defineCommand({
     } else {
       ctx.io.out(`${id}\n`);
     }
-    return 0;
+    return ctx.flags.wait === true ? (await import('./run.ts')).waitForIt(ctx, queue, id) : 0;
   },
 });
 

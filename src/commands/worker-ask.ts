@@ -13,8 +13,8 @@ import { globToRegExp, isGlob } from '../task/glob.ts';
 import { checkWorkerName } from '../task/names.ts';
 import { visible } from '../task/visible.ts';
 import { hostFacts } from '../worker/facts.ts';
-import { listOthers } from '../worker/others.ts';
 import { formatWant, parseWant, type Target } from '../worker/requests.ts';
+import { sights } from '../worker/sight.ts';
 import { printIds } from './changing.ts';
 import type { Ctx } from './spec.ts';
 
@@ -121,13 +121,13 @@ async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, one: (q: Que
 
 /** Everybody with a directory, with whether they are alive: by the heartbeat, unless this machine can tell that they are dead. */
 async function workersOf(q: Queue): Promise<Asked[]> {
-  const others = new Map((await listOthers(q)).map((o) => [o.file.name, o]));
+  const seen = new Map((await sights(q)).map((s) => [s.file.name, s]));
   const facts = hostFacts();
   const found: Asked[] = [];
   for (const name of await workerNames(q)) {
-    const o = others.get(name);
-    const alive = o?.alive === true && judgeSession(o.file.session, facts) !== 'dead';
-    found.push({ name, file: o?.file, state: await readState(q, name), alive });
+    const s = seen.get(name);
+    const alive = s?.alive === true && judgeSession(s.file.session, facts) !== 'dead';
+    found.push({ name, file: s?.file, state: await readState(q, name), alive });
   }
   return found;
 }

@@ -59,7 +59,7 @@ export async function show(ctx: Ctx): Promise<number> {
   const { io } = ctx;
   const q = await ctx.queue();
   const now = await nowOf(q);
-  const { names, missing } = await chooseWorkers(await workerNames(q), ctx.args);
+  const { names, missing } = chooseWorkers(await workerNames(q), ctx.args);
   const found: Sight[] = [];
   for (const name of names) {
     const seen = await sightOf(q, name, now);
@@ -76,7 +76,7 @@ export async function show(ctx: Ctx): Promise<number> {
 }
 
 /** The names that words and globs mean, in order, none twice; an error for each word that means none. */
-export async function chooseWorkers(known: readonly string[], words: readonly string[]): Promise<{ names: string[]; missing: TqError[] }> {
+export function chooseWorkers(known: readonly string[], words: readonly string[]): { names: string[]; missing: TqError[] } {
   const names = new Set<string>();
   const missing: TqError[] = [];
   for (const word of words) {

@@ -165,7 +165,8 @@ export async function initQueue(dir: string, options: { shared: boolean; leaseMs
   return true;
 }
 
-/** Magic numbers of statfs(2) for file systems whose caches other machines can make stale. */
+/** File systems whose caches other machines can make stale, as the kernel's mount table and as statfs(2) name them. */
+const NETWORK_TYPE = /^(nfs4?|cifs|smb3|smbfs|fuse(\..*)?|lustre|ceph|9p|virtiofs|afs|beegfs|gpfs)$/;
 const NETWORK_MAGIC = new Set([0x6969, 0xff534d42, 0xfe534d42, 0x65735546, 0x0bd00bd0, 0x00c36400, 0x01021997, 0x19830326, 0x517b, 0x5346414f, 0x6a656a63]);
 
 /** Whether `dir` lies on a network file system; `$TQ_NETWORK` (`0` or `1`) overrides. */
@@ -174,10 +175,24 @@ export function isNetwork(dir: string): boolean {
   if (forced === '1') return true;
   if (forced === '0') return false;
   try {
-    return NETWORK_MAGIC.has(Number(fs.statfsSync(dir).type) >>> 0);
+    const type = mountedType(fs.statSync(dir).dev);
+    return type === undefined ? NETWORK_MAGIC.has(Number(fs.statfsSync(dir).type) >>> 0) : NETWORK_TYPE.test(type);
   } catch {
     return false;
   }
+}
+
+/**
+ * The type of the file system with this device number, without a word to its server, as statfs would cost one; undefined where
+ * there is no table to tell.
+ */
+function mountedType(dev: number): string | undefined {
+  // Linux: a file system without a disk of its own has the major number 0.
+  if (process.platform !== 'linux') return undefined;
+  if (Math.floor(dev / 2 ** 8) % 2 ** 12 !== 0) return 'disk';
+  const minor = (dev % 2 ** 8) + Math.floor(dev / 2 ** 20) * 2 ** 8;
+  const type = new RegExp(`^\\d+ \\d+ 0:${minor} .* - (\\S+) `, 'm').exec(fs.readFileSync('/proc/self/mountinfo', 'utf8'))?.[1];
+  return type === 'autofs' ? undefined : type;
 }
 
 function isDirectory(path: string): boolean {

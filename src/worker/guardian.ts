@@ -171,7 +171,7 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
     const cutOffNow = await isCutOff();
     if (cutOffNow && (!cutOff || [...watched.values()].some((one) => !one.killed))) {
       note(`no heartbeat for two thirds of the lease: ending ${namesOf(watched)}`);
-      await endEverything(watched, options.session, lease.isOver);
+      await endEverything(watched, options.session, 'cut off');
     }
     cutOff = cutOffNow;
   }
@@ -179,7 +179,7 @@ export async function runGuardian(stdin: NodeJS.ReadableStream, options: GuardOp
   if (state === 'died') {
     note(`the worker is gone: ending ${namesOf(watched)}`);
     const why = lease.isOver() ? 'cut off' : 'worker died';
-    await endEverything(watched, options.session, () => true);
+    await endEverything(watched, options.session, 'dead');
     await options.report(why);
   }
   for (const signal of OUTLIVED) process.off(signal, ignore);
@@ -226,8 +226,9 @@ function makeOutbox(write: (text: string, written: () => void) => void): Outbox 
   }
 
   function send(): void {
-    // A number may be forgotten and used anew in one batch; the other order does not occur.
-    const text = [...removed].map((group) => `-${group}\n`).join('') + [...ripe.values()].join('') + tick;
+    // The tick first: what was started after it is not to be judged before it. And a number may be forgotten and used anew in one
+    // batch; the other order does not occur.
+    const text = tick + [...removed].map((group) => `-${group}\n`).join('') + [...ripe.values()].join('');
     if (text === '') return;
     for (const group of ripe.keys()) told.add(group);
     removed.clear();
@@ -337,19 +338,21 @@ function namesOf(watched: Map<number, Watched>): string {
 }
 
 /**
- * KILL to the watched groups and to whatever carries the session's mark, until none of it is left. All that is there while
- * `isOver` holds is condemned; once it does not (a heartbeat came through meanwhile), what the worker starts anew is spared.
+ * KILL to the watched groups and to whatever carries the session's mark, until none of it is left. With a worker that is dead
+ * that is everything; one that is only cut off may be back the next moment, and the attempts that it then starts are spared.
  */
-async function endEverything(watched: ReadonlyMap<number, Watched>, session: string, isOver: () => boolean): Promise<void> {
+async function endEverything(watched: ReadonlyMap<number, Watched>, session: string, worker: 'dead' | 'cut off'): Promise<void> {
   const groups = new Map<number, Watched>();
   const attempts = new Set<string>();
+  let firstPass = true;
   const giveUpAt = performance.now() + UNKILLABLE_MS;
   for (let pauseMs = KILL_AGAIN_MS; ; pauseMs = Math.min(pauseMs * 2, KILL_AGAIN_AT_LEAST_MS)) {
     const marked = leftoverTasks(session);
-    if (isOver()) {
+    if (worker === 'dead' || firstPass) {
       for (const [group, one] of watched) groups.set(group, one);
       for (const one of marked) attempts.add(attemptOf(one));
     }
+    firstPass = false;
     const strays = marked.filter((one) => attempts.has(attemptOf(one))).map((one) => one.pid);
     const standing = [...groups].filter(([group, one]) => isStillThat(group, one)).map(([group]) => group);
     for (const group of standing) killGroup(group, 'SIGKILL');
@@ -360,7 +363,6 @@ async function endEverything(watched: ReadonlyMap<number, Watched>, session: str
       note(`does not end: processes ${strays.join(' ')}, groups ${standing.join(' ')}`);
       return;
     }
-    note(`pass over ${isOver()} strays ${strays.join(" ")} groups ${standing.join(" ")}`);
     await sleep(pauseMs);
   }
 }

@@ -105,7 +105,8 @@ export async function queueIsThere(w: Worker): Promise<boolean> {
   }
 }
 
-async function readRequest(w: Worker): Promise<void> {
+/** Reads the request file. Also before a claim on a local disk, where it costs microseconds: who asked first is heard first. */
+export async function readRequest(w: Worker): Promise<void> {
   const text = await readWant(w.q, w.options.name);
   const parsed = parseWant(text);
   switch (parsed.kind) {

@@ -48,7 +48,8 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
     while (next !== 'end') {
       w.state = next;
       if (next === 'restart') code = options.restartExitCode ?? 0;
-      await publishState(w).catch(() => undefined);
+      // Before it has the name there is nothing to say, and the state file still tells what the one before was.
+      if (w.session !== '') await publishState(w).catch(() => undefined);
       const came: WorkerState = next;
       next = await STATES[came].run(w);
       if (came === 'starting' && next !== 'end') {
@@ -186,16 +187,25 @@ export function toError(w: Worker): void {
 /** The hours of `--hours`: at each boundary a request like a person's; a person's own holds until the next boundary. */
 function followHours(w: Worker): void {
   const { hours } = w.options;
-  if (hours === null || w.state === 'error' || w.stopping) return;
+  if (w.state === 'error' || w.stopping) return;
   const now = Date.now();
-  if (w.baseUntil !== null && now < w.baseUntil) return;
-  w.baseUntil = nextBoundary(hours, now);
-  const to = awakeAt(hours, now) ? 'awake' : 'asleep';
+  if (hours === null ? w.baseUntil === null || now < w.baseUntil : w.baseUntil !== null && now < w.baseUntil) return;
+  w.baseUntil = hours === null ? null : nextBoundary(hours, now);
+  const to = hours === null ? opposite(w.base) : awakeAt(hours, now) ? 'awake' : 'asleep';
   if (w.base === to && w.request === null) return;
   if (w.request === null || w.request.from === 'hours' || w.request.from === 'want') {
     w.request = { to, now: false, until: null, from: 'hours', text: w.request?.text ?? '' };
     wake(w);
   }
+}
+
+function opposite(base: 'awake' | 'asleep'): 'awake' | 'asleep' {
+  return base === 'awake' ? 'asleep' : 'awake';
+}
+
+/** Until when a request of a person holds: what it said, else the next boundary of the hours, else for good. */
+export function holdsUntil(w: Worker, until: number | null): number | null {
+  return until ?? (w.options.hours === null ? null : nextBoundary(w.options.hours, Date.now()));
 }
 
 /** A buried worker ends what it still runs, and starts a new session under its name. */

@@ -19,7 +19,10 @@ beforeAll(() => {
 
 afterAll(() => fs.rmSync(dir, { recursive: true }));
 
-function tq(argv: string[], options: { input?: string; env?: Record<string, string> } = {}): { status: number | null; stdout: string; stderr: string } {
+function tq(
+  argv: string[],
+  options: { input?: string; env?: Record<string, string> } = {},
+): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, [main, ...argv], {
     cwd: dir,
     env: { PATH: process.env['PATH'] ?? '', HOME: dir, TQ_DIR: queue, ...options.env },
@@ -67,7 +70,11 @@ describe('the program', () => {
   });
 
   it('M1: suggests the verb that was meant', () => {
-    expect(tq(['sumbit', '--', 'true'])).toMatchObject({ status: 2, stdout: '', stderr: "tq: unknown verb 'sumbit'\n    did you mean tq submit?\n" });
+    expect(tq(['sumbit', '--', 'true'])).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: "tq: unknown verb 'sumbit'\n    did you mean tq submit?\n",
+    });
     expect(tq(['help', 'frobnicate'])).toMatchObject({ status: 2, stdout: '' });
     expect(JSON.parse(tq(['--json', 'frobnicate']).stderr)).toMatchObject({ error: { code: 'USAGE', exit: 2 } });
   });
@@ -76,7 +83,13 @@ describe('the program', () => {
     const { status, stdout, stderr } = tq(['submit', '--', 'echo', 'a b', '']);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/^[0-9a-z]{10,16}\n$/);
-    expect(show(stdout.trim())).toMatchObject({ schema: 'tq.task/1', command: ['echo', 'a b', ''], queue: 'default', priority: 0, cwd: dir });
+    expect(show(stdout.trim())).toMatchObject({
+      schema: 'tq.task/1',
+      command: ['echo', 'a b', ''],
+      queue: 'default',
+      priority: 0,
+      cwd: dir,
+    });
   });
 
   it('A1: takes the queue before the verb, and an alias of the verb', () => {
@@ -119,14 +132,25 @@ describe('the program', () => {
 
   it('A10: wrong words exit 2 and write nothing', () => {
     const before = everything();
-    const wrong = [['make', '-j4'], [], ['--'], ['-c', 'a', '--', 'b'], ['-p', '100', '--', 'x'], ['--frob', '--', 'x'], ['--mem', '8Q', '--', 'x']];
+    const wrong = [
+      ['make', '-j4'],
+      [],
+      ['--'],
+      ['-c', 'a', '--', 'b'],
+      ['-p', '100', '--', 'x'],
+      ['--frob', '--', 'x'],
+      ['--mem', '8Q', '--', 'x'],
+    ];
     for (const argv of wrong) expect(tq(['submit', ...argv])).toMatchObject({ status: 2, stdout: '' });
     expect(everything()).toEqual(before);
   });
 
   it('A12: a directory that is no queue is an error that makes nothing', () => {
     const away = path.join(dir, 'away');
-    for (const argv of [['submit', '-D', away, '--', 'true'], ['submit', '--', 'true', '-D']]) {
+    for (const argv of [
+      ['submit', '-D', away, '--', 'true'],
+      ['submit', '--', 'true', '-D'],
+    ]) {
       const { status, stderr } = tq(argv, { env: { TQ_DIR: away } });
       expect(status).toBe(4);
       expect(stderr).toContain('tq init');

@@ -73,7 +73,11 @@ describe('the words of a command line', () => {
   });
 
   it('takes any text as a value that is joined to its flag', () => {
-    expect(parseWords(['--comment=--queue', '-n--hold', '--group='], SUBMIT).flags).toEqual({ comment: '--queue', name: '--hold', group: '' });
+    expect(parseWords(['--comment=--queue', '-n--hold', '--group='], SUBMIT).flags).toEqual({
+      comment: '--queue',
+      name: '--hold',
+      group: '',
+    });
   });
 
   it('A10: a command without -- is refused with the line that was meant', () => {
@@ -162,7 +166,9 @@ function lines(table: FlagTable): fc.Arbitrary<string[]> {
     });
     return flag.many === undefined ? once : fc.array(once, { minLength: 1, maxLength: 3 }).map((list) => list.flat());
   };
-  const flags = fc.subarray(Object.entries(table), { maxLength: Math.min(6, Object.keys(table).length) }).chain((some) => fc.tuple(...some.map(piece)));
+  const flags = fc
+    .subarray(Object.entries(table), { maxLength: Math.min(6, Object.keys(table).length) })
+    .chain((some) => fc.tuple(...some.map(piece)));
   const other = fc.oneof(
     value.filter((v) => v !== '').map((v) => [v]),
     fc.constantFrom(['--frobnicate'], ['-Z'], ['--no-such=1'], ['-5']),
@@ -174,7 +180,9 @@ function lines(table: FlagTable): fc.Arbitrary<string[]> {
   );
   return fc
     .tuple(flags, fc.array(other, { maxLength: 2 }), ending)
-    .chain(([some, more, end]) => fc.shuffledSubarray([...some, ...more], { minLength: some.length + more.length }).map((list) => [...list.flat(), ...end]));
+    .chain(([some, more, end]) =>
+      fc.shuffledSubarray([...some, ...more], { minLength: some.length + more.length }).map((list) => [...list.flat(), ...end]),
+    );
 }
 
 describe('the small parser and the one of oclif', async () => {

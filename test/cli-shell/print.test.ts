@@ -100,8 +100,7 @@ describe('errors', () => {
   });
 
   it('M1: of the file system are told apart by cause', () => {
-    const of = (code: string): number =>
-      report(Object.assign(new Error(code), { code, syscall: 'open', path: '/q' }), screen().io, plain);
+    const of = (code: string): number => report(Object.assign(new Error(code), { code, syscall: 'open', path: '/q' }), screen().io, plain);
     expect([of('EIO'), of('ESTALE'), of('ENOSPC'), of('EROFS'), of('EACCES'), of('EPERM')]).toEqual([4, 4, 4, 4, 6, 6]);
   });
 

@@ -4,7 +4,15 @@ import { mergeFlags, scriptFlags, splitWords } from '../../src/commands/script-f
 
 describe('the flags in a script', () => {
   it('A5: are the #TQ lines before the first line of code', () => {
-    const text = ['#!/bin/sh', '#TQ --retries 2 -n "my job"  # twice', '', '# said to people', '#TQ\t-l a=1', 'echo hi', '#TQ -n other'].join('\n');
+    const text = [
+      '#!/bin/sh',
+      '#TQ --retries 2 -n "my job"  # twice',
+      '',
+      '# said to people',
+      '#TQ\t-l a=1',
+      'echo hi',
+      '#TQ -n other',
+    ].join('\n');
     expect(scriptFlags(text, 's.sh')).toEqual({ retries: '2', name: 'my job', label: ['a=1'] });
   });
 

@@ -258,6 +258,7 @@ describe('requests', () => {
     const refused = await farm.tq(['worker', 'restart', 'w1']);
     expect(refused.code).toBe(5);
     await farm.ok(['worker', 'wake', 'w1']);
+    await is(farm, 'w1', 'awake');
     fs.writeFileSync(want(farm, 'w1'), 'restart\n');
     const id = await farm.submit('--', 'true');
     await farm.reaches(id, 'done');

@@ -23,7 +23,11 @@ export const YES_FLAG = { yes: { char: 'y', help: 'do not ask, however many ther
 export const DRY_RUN_FLAG = { 'dry-run': { help: 'print what would be written, write nothing' } } as const satisfies FlagTable;
 
 export const SELECTOR: readonly ArgSpec[] = [
-  { name: 'SELECTOR', many: true, help: 'ids, prefixes or suffixes of 4 and more, ID.N, ID.A-B, @last, @all, - (ids from standard input), or filter flags' },
+  {
+    name: 'SELECTOR',
+    many: true,
+    help: 'ids, prefixes or suffixes of 4 and more, ID.N, ID.A-B, @last, @all, - (ids from standard input), or filter flags',
+  },
 ];
 
 /** For the verbs that take ids only. */

@@ -20,7 +20,12 @@ export const TASK_FLAGS = {
   command: { char: 'c', value: 'STR', help: 'run STR with /bin/sh -c', group: WHAT },
   shell: { value: 'PATH', help: 'the shell for -c and --step', group: WHAT },
   script: { value: 'FILE|-', help: "store the script's text in the task and run that; #TQ lines at its head are flags", group: WHAT },
-  step: { value: 'CMD', many: 'list', help: 'one of several commands in one task; a retry resumes after the last finished one', group: WHAT },
+  step: {
+    value: 'CMD',
+    many: 'list',
+    help: 'one of several commands in one task; a retry resumes after the last finished one',
+    group: WHAT,
+  },
   handler: { value: 'NAME', help: 'a named function that workers have, instead of a command', group: WHAT },
   data: { value: 'JSON', help: 'what the handler is given', group: WHAT },
   stdin: { value: 'FILE|-', help: 'stored with the task and given to it (default: /dev/null)', group: WHAT },

@@ -1,5 +1,5 @@
 /** asleep: runs nothing, beats on, until woken by a request, by its hours or by the time it was told. */
-import { acknowledge, type StateModule } from '../machine.ts';
+import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { heartbeat } from '../heartbeat.ts';
 import { jittered, pause } from '../worker.ts';
 
@@ -17,20 +17,12 @@ export const asleep: StateModule = {
           continue;
         }
         await acknowledge(w);
-        if (r.to === 'asleep') {
-          w.baseUntil = r.until ?? w.baseUntil;
-          continue;
-        }
-        if (r.to === 'awake') w.baseUntil = r.until ?? null;
+        if (r.from === 'want' && (r.to === 'awake' || r.to === 'asleep')) w.baseUntil = holdsUntil(w, r.until);
+        if (r.to === 'asleep') continue;
         return r.to;
       }
-      if (w.options.hours === null && w.baseUntil !== null && Date.now() >= w.baseUntil) {
-        w.baseUntil = null;
-        return 'awake';
-      }
       if (w.options.timeLimitMs !== null && performance.now() - w.startedMs >= w.options.timeLimitMs) return 'offline';
-      const left = w.baseUntil === null ? w.options.pollMs : Math.max(10, w.baseUntil - Date.now());
-      await pause(w, Math.min(jittered(w.options.pollMs), left));
+      await pause(w, jittered(w.options.pollMs));
     }
   },
 };

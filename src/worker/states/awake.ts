@@ -12,9 +12,9 @@ import { laneOf } from '../../queue/task-file.ts';
 import { isGone } from '../../queue/fsx.ts';
 import { entryName } from '../../queue/layout.ts';
 import { userOf } from '../../system.ts';
-import { acknowledge, type StateModule } from '../machine.ts';
+import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
-import { heartbeat, publishState } from '../heartbeat.ts';
+import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
 import { freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
@@ -46,6 +46,7 @@ export const awake: StateModule = {
 /** One round: obey, leave, claim, start, sleep. Null: stay awake. */
 async function turn(w: Worker): Promise<WorkerState | null> {
   if (w.blocked === 'error') return 'error';
+  if (!w.q.network) await readRequest(w).catch(() => undefined);
   const asked = await obey(w);
   if (asked !== null) return asked;
   if (w.request !== null) {
@@ -78,7 +79,7 @@ async function obey(w: Worker): Promise<WorkerState | null> {
   const r = w.request;
   if (r === null) return null;
   if (r.to === 'awake') {
-    w.baseUntil = r.until ?? w.baseUntil;
+    if (r.from === 'want') w.baseUntil = holdsUntil(w, r.until);
     await acknowledge(w);
     return null;
   }
@@ -91,7 +92,7 @@ async function obey(w: Worker): Promise<WorkerState | null> {
   if (r.now) for (const run of w.runs.values()) run.end?.('preempted');
   await publishState(w).catch(() => undefined);
   if (w.runs.size > 0) return null;
-  if (r.to === 'asleep') w.baseUntil = r.until;
+  if (r.to === 'asleep' && r.from === 'want') w.baseUntil = holdsUntil(w, r.until);
   await acknowledge(w);
   return r.to;
 }

@@ -1,0 +1,78 @@
+/**
+ * Reading what attempts printed. A log is appended to while its attempt runs and never changes after it; it is read in pieces from
+ * where the reader was, and opened anew for each look, which is what makes other machines' writes visible over NFS.
+ */
+import fs from 'node:fs';
+import { isGone, listOrEmpty } from './fsx.ts';
+import type { Queue } from './open.ts';
+
+const PIECE_BYTES = 262_144;
+
+/** The attempts of a task that have a log, ascending. */
+export async function attemptsWithLogs(q: Queue, id: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await listOrEmpty(q.fsx, q.lay.runs(id))) {
+    if (!name.startsWith(`${id}.a`)) continue;
+    const m = /^(\d{1,9})\.log$/.exec(name.slice(id.length + 2));
+    if (m !== null) found.push(Number(m[1]));
+  }
+  return found.toSorted((a, b) => a - b);
+}
+
+/**
+ * Hands on what there is from `from` to the end that the file has now; the new position. A file that is not there has nothing.
+ * Stops early when `take` answers false.
+ */
+export async function readFrom(path: string, from: number, take: (piece: Uint8Array) => boolean): Promise<number> {
+  const file = await openIfThere(path);
+  if (file === undefined) return from;
+  let at = from;
+  try {
+    const { size } = await file.stat();
+    while (at < size) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(Math.min(PIECE_BYTES, size - at)), 0, Math.min(PIECE_BYTES, size - at), at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+      if (!take(buffer.subarray(0, bytesRead))) break;
+    }
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  } finally {
+    await file.close();
+  }
+  return at;
+}
+
+const NEWLINE = 0x0a;
+
+/** Where the last `lines` lines of the file begin. A newline at the very end ends the last line and begins none. */
+export async function lastLines(path: string, lines: number): Promise<number> {
+  const file = await openIfThere(path);
+  if (file === undefined) return 0;
+  try {
+    const { size } = await file.stat();
+    if (lines === 0) return size;
+    let left = lines;
+    for (let end = size; end > 0;) {
+      const begin = Math.max(0, end - PIECE_BYTES);
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(end - begin), 0, end - begin, begin);
+      for (let i = Math.min(bytesRead, end - begin) - 1; i >= 0; i--) {
+        if (buffer[i] !== NEWLINE || begin + i === size - 1) continue;
+        if (--left === 0) return begin + i + 1;
+      }
+      end = begin;
+    }
+    return 0;
+  } finally {
+    await file.close();
+  }
+}
+
+async function openIfThere(path: string): Promise<fs.promises.FileHandle | undefined> {
+  try {
+    return await fs.promises.open(path, 'r');
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,401 @@
+/**
+ * What must hold at every moment and at the end, watched from the calls that took effect: one entry for each task, names that
+ * never come back, sessions that are left alone until they are condemned, logs before starts, outcomes before ends and written
+ * once, one admitted task for each key, nothing before its time. The oracle knows more than any process: what was promised to
+ * whom, and which attempts really run.
+ */
+import fs from 'node:fs';
+import { isTerminal, STATES, type Outcome, type State, type Task } from '../../src/task/types.ts';
+import { digest, parseDueMinute, parseDueSecond, parseEntry } from '../../src/queue/layout.ts';
+import { type Call, type Proc, Violation, type World } from './harness.ts';
+
+/** A task file in a place. */
+export interface Spot {
+  path: string;
+  state: State;
+  /** Of a task in running. */
+  session: string | undefined;
+  n: number;
+}
+
+/** What is known of one task. */
+export interface Known {
+  id: string;
+  /** As it was written. */
+  task: Task | undefined;
+  /** Its id was printed. */
+  acked: boolean;
+  /** A removal has taken it out of its terminal place; and was reported. */
+  removing: boolean;
+  removed: boolean;
+  spots: Map<string, Spot>;
+  /** The highest attempt that any session had. */
+  claimed: number;
+  /** Attempts at which it ended, and for which a retry was recorded. */
+  ended: Map<number, State>;
+  retried: Set<number>;
+  started: Set<number>;
+  outcomes: Map<number, Outcome>;
+  /** Attempts beside which a request to cancel was made. */
+  asked: Set<number>;
+  /** Steps at which a cancel was promised, and at which a retry was last under way. */
+  cancels: number[];
+  retryAt: number;
+  released: boolean;
+  changed: boolean;
+}
+
+interface Running {
+  id: string;
+  n: number;
+  session: string;
+  /** Its session was condemned since: whoever did that has ended its processes. */
+  condemned: boolean;
+}
+
+const SET = /^set\.(queued|waiting|delayed|held)\./;
+
+export class Oracle {
+  readonly world: World;
+  readonly tasks = new Map<string, Known>();
+  readonly running = new Map<string, Running>();
+  /** Published outcomes that were made so far, for tests that count them. */
+  published = 0;
+  private readonly logs = new Map<string, Proc>();
+  private readonly owners = new Map<string, Proc>();
+  private readonly condemned = new Set<string>();
+  /** Burials under way of sessions that may live. */
+  private readonly burials = new Map<string, Set<Proc>>();
+
+  constructor(world: World) {
+    this.world = world;
+    world.observers.push((call, _value, echo) => this.saw(call, echo));
+    world.mourners.push((proc) => this.died(proc));
+  }
+
+  known(id: string): Known {
+    let k = this.tasks.get(id);
+    if (k === undefined) {
+      k = {
+        id,
+        task: undefined,
+        acked: false,
+        removing: false,
+        removed: false,
+        spots: new Map(),
+        claimed: 0,
+        ended: new Map(),
+        retried: new Set(),
+        started: new Set(),
+        outcomes: new Map(),
+        asked: new Set(),
+        cancels: [],
+        retryAt: -1,
+        released: false,
+        changed: false,
+      };
+      this.tasks.set(id, k);
+    }
+    return k;
+  }
+
+  /** An id was printed. */
+  acked(task: Task): void {
+    const k = this.known(task.id);
+    k.acked = true;
+    k.task ??= task;
+    this.checkOne(k);
+  }
+
+  removed(id: string): void {
+    const k = this.known(id);
+    k.removed = true;
+    if (k.spots.size > 0) this.fail(`${id} was reported as removed and lies in ${where(k)}`, id);
+  }
+
+  canceled(id: string, sinceStep: number): void {
+    this.known(id).cancels.push(sinceStep);
+  }
+
+  /** A burial on suspicion begins: what the session runs is ended first, as its guardian does for a silent worker. */
+  condemn(session: string, by: Proc): void {
+    this.condemned.add(session);
+    const there = this.burials.get(session) ?? new Set();
+    there.add(by);
+    this.burials.set(session, there);
+    for (const r of this.running.values()) if (r.session === session) r.condemned = true;
+  }
+
+  buried(session: string, by: Proc): void {
+    this.burials.get(session)?.delete(by);
+  }
+
+  /** The session's own heartbeat was seen after any burial of it: it may start tasks again. */
+  confirm(session: string): void {
+    for (const by of this.burials.get(session) ?? []) if (by.status === 'runs') return;
+    this.condemned.delete(session);
+  }
+
+  mayStart(session: string): boolean {
+    return !this.condemned.has(session);
+  }
+
+  /** An attempt begins for real. */
+  start(proc: Proc, session: string, id: string, n: number): void {
+    const k = this.known(id);
+    const name = `${id}.a${n}`;
+    if (k.started.has(n)) this.fail(`${name} starts a second time`, id);
+    if (this.logs.get(name) !== proc) this.fail(`V4: ${name} is started by ${proc.name}, its log was made by ${this.logs.get(name)?.name ?? 'nobody'}`, id);
+    if (k.removed) this.fail(`${name} starts and was removed`, id);
+    for (const r of this.running.values()) {
+      if (r.id === id && !r.condemned) this.fail(`${name} starts in ${session} while ${id}.a${r.n} runs in ${r.session}`, id);
+    }
+    for (const [m, o] of k.outcomes) {
+      if (m < n && isTerminal(o.next.state) && !retriedSince(k, m, n)) this.fail(`V5: ${name} starts after ${id}.a${m} ended ${o.next.state}`, id);
+      if (m === n && !this.condemned.has(session)) this.fail(`${name} starts after its outcome ${o.outcome} was published`, id);
+    }
+    const t = k.task;
+    if (t !== undefined && !k.changed && k.retryAt < 0) {
+      if (t.notBefore !== undefined && this.world.nowMs < t.notBefore) this.fail(`${name} starts ${t.notBefore - this.world.nowMs} ms before its time`, id);
+      if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && k.started.size === 0) this.fail(`${name} starts after it expired`, id);
+    }
+    if (t?.hold === true && !k.released) this.fail(`${name} was submitted held and starts without having been released`, id);
+    k.started.add(n);
+    this.running.set(name, { id, n, session, condemned: false });
+  }
+
+  /** An attempt's processes are gone. */
+  end(id: string, n: number): void {
+    this.running.delete(`${id}.a${n}`);
+  }
+
+  /** A process died, and everything that it ran with it. */
+  private died(proc: Proc): void {
+    for (const [name, r] of this.running) if (this.owners.get(r.session) === proc) this.running.delete(name);
+  }
+
+  private saw(call: Call, echo: boolean): void {
+    const { op, path, target, proc } = call;
+    if (op === 'rename') this.moved(proc, path, target!, echo);
+    else if (op === 'unlink') this.unlinked(path);
+    else if (op === 'link') this.linked(path);
+    else if (op === 'create' || op === 'open') this.made(proc, path);
+    else if (op === 'mkdir' && /^running\/[^./][^/]*$/.test(path)) this.opened(proc, path.slice('running/'.length), echo);
+  }
+
+  /** A session begins, or a directory comes back that was removed to revoke it. */
+  private opened(proc: Proc, session: string, echo: boolean): void {
+    if (this.owners.has(session) && !echo) this.fail(`${proc.name} makes running/${session} again`, session);
+    if (!this.owners.has(session)) this.owners.set(session, proc);
+  }
+
+  private made(proc: Proc, path: string): void {
+    const m = /^runs\/.*\/([0-9a-z]+)\.a(\d+)\.(log|retried)$/.exec(path);
+    if (m !== null) {
+      if (m[3] === 'log') this.logs.set(`${m[1]}.a${m[2]}`, proc);
+      else this.known(m[1]!).retried.add(Number(m[2]));
+      return;
+    }
+    const e = parseEntry(path.slice(path.lastIndexOf('/') + 1));
+    if (e?.cancel === true && path.startsWith('running/')) this.known(e.id).asked.add(e.n);
+    if (e?.cancel === false && stateOf(path) !== undefined) this.fail(`${proc.name} makes ${path} out of nothing`, e.id);
+  }
+
+  private linked(path: string): void {
+    const m = /^runs\/.*\/([0-9a-z]+)\.a(\d+)\.json$/.exec(path);
+    if (m === null) return;
+    const k = this.known(m[1]!);
+    this.published++;
+    k.outcomes.set(Number(m[2]), JSON.parse(fs.readFileSync(this.world.absolute(path), 'utf8')) as Outcome);
+  }
+
+  private unlinked(path: string): void {
+    const spot = spotAt(path);
+    if (spot === undefined) return;
+    const k = this.known(spot.id);
+    k.spots.delete(path);
+    this.checkOne(k);
+  }
+
+  private moved(proc: Proc, from: string, to: string, echo: boolean): void {
+    const a = spotAt(from);
+    const b = spotAt(to);
+    if (/^runs\/.*\.a\d+\.json$/.test(to)) this.fail(`the outcome ${to} is replaced`, to);
+    if (a === undefined && b === undefined) return;
+    const k = this.known((a ?? b)!.id);
+    if (a !== undefined) {
+      const owner = a.session === undefined ? proc : this.owners.get(a.session);
+      if (!echo && owner !== proc && owner?.status === 'runs' && !this.condemned.has(a.session!)) {
+        this.fail(`V3: ${proc.name} takes ${from} away from a live session`, k.id);
+      }
+      k.spots.delete(from);
+      if (to.startsWith('gone/')) k.removing = true;
+    }
+    if (b !== undefined) {
+      if (k.spots.has(to)) this.fail(`${from} is renamed over ${to}`, k.id);
+      k.spots.set(to, { path: to, state: b.state, session: b.session, n: b.n });
+      k.task ??= this.read(to, k.id);
+      this.checkMove(k, a, b);
+    }
+    this.checkOne(k);
+  }
+
+  private checkMove(k: Known, a: Found | undefined, b: Found): void {
+    const { id } = k;
+    if (b.state === 'running') {
+      if (b.n <= k.claimed) this.fail(`V2: attempt ${b.n} of ${id} is claimed, and ${k.claimed} was before`, id);
+      k.claimed = b.n;
+    } else if (b.n < k.claimed) this.fail(`V2: ${b.path} comes back after attempt ${k.claimed} was claimed`, id);
+    if (isTerminal(b.state)) k.ended.set(b.n, b.state);
+    else {
+      for (const m of k.ended.keys()) {
+        if (b.n <= m) this.fail(`V2: ${id} ended as attempt ${m} and is ${b.path} now`, id);
+        if (!retriedSince(k, m, b.n)) this.fail(`V5: ${id} ended as attempt ${m} and is ${b.path} now without a retry`, id);
+      }
+    }
+    if (a?.state === 'running' && isTerminal(b.state) && !SET.test(a.session!)) {
+      const o = k.outcomes.get(b.n);
+      if (o === undefined) this.fail(`V5: ${b.path} ended before an outcome was published`, id);
+      if (o!.next.state !== b.state && !(b.state === 'canceled' && !isTerminal(o!.next.state))) this.fail(`${b.path} went against its outcome, which says ${o!.next.state}`, id);
+    }
+    if (a?.state === 'running' && !isTerminal(b.state) && !SET.test(a.session!)) {
+      const o = k.outcomes.get(b.n);
+      if (o === undefined) this.fail(`V5: ${b.path} was handed back before an outcome was published`, id);
+      if (o!.next.state !== b.state) this.fail(`${b.path} went against its outcome, which says ${o!.next.state}`, id);
+    }
+    if (a?.state === 'delayed' && (b.state === 'queued' || b.state === 'waiting') && this.world.nowMs < a.dueAt! - 1) this.fail(`${a.path} leaves before its time`, id);
+    if (a?.state === 'waiting' && (b.state === 'queued' || b.state === 'delayed')) {
+      for (const p of k.task?.after ?? []) {
+        const parent = this.tasks.get(p.id);
+        if (parent !== undefined && parent.ended.size === 0 && !parent.removing) this.fail(`${id} is released and its parent ${p.id} never ended`, id);
+      }
+    }
+  }
+
+  /** V1, and the key of the task. */
+  private checkOne(k: Known): void {
+    const n = k.spots.size;
+    if (n > 1) this.fail(`V1: ${k.id} has ${n} entries: ${where(k)}`, k.id);
+    if (n === 0 && k.acked && !k.removing) this.fail(`V1: ${k.id} has no entry`, k.id);
+    const key = k.task?.key;
+    if (key === undefined) return;
+    const admitted = [...this.tasks.values()].filter((o) => o.task?.key === key && [...o.spots.values()].some(isAdmitted));
+    if (admitted.length > 1) this.fail(`the key ${key} is held by ${admitted.map((o) => where(o)).join(' and ')}`, k.id);
+  }
+
+  private read(path: string, id: string): Task | undefined {
+    try {
+      return JSON.parse(fs.readFileSync(this.world.absolute(path), 'utf8')) as Task; // written by the code under test
+    } catch {
+      this.fail(`${path} is no task file`, id);
+    }
+  }
+
+  /** What must hold once nothing moves any more, nobody runs and no fault is left. */
+  final(): void {
+    this.compareWithDisk();
+    for (const k of this.tasks.values()) {
+      if (!k.acked || k.removing) continue;
+      const spot = [...k.spots.values()][0];
+      if (spot === undefined) this.fail(`V1: ${k.id} has no entry`, k.id);
+      const held = spot!.state === 'held' || this.waitsForHeld(k, new Set());
+      if (!isTerminal(spot!.state) && !held) this.fail(`${k.id} has not ended: ${spot!.path}`, k.id);
+      this.checkCancels(k, spot!);
+      this.checkParents(k, spot!);
+    }
+    for (const r of this.running.values()) this.fail(`${r.id}.a${r.n} runs still`, r.id);
+  }
+
+  /** Waits for a task that is held, or for one that does. */
+  private waitsForHeld(k: Known, seen: Set<string>): boolean {
+    if (seen.has(k.id)) return false;
+    seen.add(k.id);
+    return (k.task?.after ?? []).some((p) => {
+      const parent = this.tasks.get(p.id);
+      const at = parent === undefined ? undefined : [...parent.spots.values()][0];
+      return at !== undefined && [...k.spots.values()].some((s) => s.state === 'waiting') && (at.state === 'held' || this.waitsForHeld(parent!, seen));
+    });
+  }
+
+  private checkCancels(k: Known, spot: Spot): void {
+    if (k.cancels.length === 0 || spot.state === 'canceled') return;
+    const last = Math.max(...k.cancels);
+    if (k.retryAt >= last) return;
+    // The request came beside an attempt that ended for good by itself.
+    const final = k.outcomes.get(spot.n);
+    if (final !== undefined && isTerminal(final.next.state) && k.asked.has(spot.n)) return;
+    this.fail(`the cancel of ${k.id} was promised and it is ${spot.path}`, k.id);
+  }
+
+  private checkParents(k: Known, spot: Spot): void {
+    if (spot.state !== 'skipped') return;
+    const parents = k.task?.after ?? [];
+    if (parents.length === 0 || k.task?.expiresAt !== undefined) return;
+    const good = parents.every((p) => {
+      const parent = this.tasks.get(p.id);
+      const at = parent === undefined ? undefined : [...parent.spots.values()][0];
+      return at !== undefined && (p.kind === 'after-any' || (p.kind === 'after' && at.state === 'done') || (p.kind === 'after-notok' && at.state !== 'done'));
+    });
+    if (good) this.fail(`${k.id} stays skipped although its parents ended as it wished`, k.id);
+  }
+
+  /** What the oracle believes is what lies there. */
+  compareWithDisk(): void {
+    const onDisk = new Set<string>();
+    const walk = (dir: string): void => {
+      for (const e of fs.readdirSync(this.world.absolute(dir), { withFileTypes: true })) {
+        const path = `${dir}/${e.name}`;
+        if (e.isDirectory()) walk(path);
+        else if (spotAt(path) !== undefined) onDisk.add(path);
+      }
+    };
+    for (const state of STATES) walk(state);
+    const believed = new Set([...this.tasks.values()].flatMap((k) => [...k.spots.keys()]));
+    for (const path of onDisk) if (!believed.has(path)) throw new Violation(`${path} is there and nobody moved it there`);
+    for (const path of believed) if (!onDisk.has(path)) throw new Violation(`${path} is not there and nobody moved it away`);
+  }
+
+  fail(message: string, word: string): never {
+    throw new Violation(`${message}\n${this.world.trace(word).join('\n')}`);
+  }
+}
+
+interface Found extends Spot {
+  id: string;
+  dueAt: number | undefined;
+}
+
+function stateOf(path: string): State | undefined {
+  const top = path.slice(0, path.indexOf('/'));
+  return (STATES as readonly string[]).includes(top) ? (top as State) : undefined;
+}
+
+/** A path as a task's entry, or undefined. */
+export function spotAt(path: string): Found | undefined {
+  const state = stateOf(path);
+  if (state === undefined) return undefined;
+  const parts = path.split('/');
+  const e = parseEntry(parts.at(-1)!);
+  if (e === undefined || e.cancel) return undefined;
+  const dueAt = state === 'delayed' ? parseDueMinute(parts[1]!)! + parseDueSecond(parts[2]!)! : undefined;
+  return { id: e.id, n: e.n, path, state, session: state === 'running' ? parts[1] : undefined, dueAt };
+}
+
+function where(k: Known): string {
+  return [...k.spots.keys()].join(', ');
+}
+
+function retriedSince(k: Known, from: number, to: number): boolean {
+  for (let n = from; n < to; n++) if (k.retried.has(n)) return true;
+  return false;
+}
+
+/** Counts against its key: it may run without asking anybody. */
+function isAdmitted(s: Spot): boolean {
+  if (s.state === 'running') return !SET.test(s.session!) || /^set\.(queued|delayed)\./.test(s.session!);
+  return s.state === 'queued' || s.state === 'delayed';
+}
+
+export function keyDir(key: string): string {
+  return `keys/${digest(key).slice(0, 24)}`;
+}

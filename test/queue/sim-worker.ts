@@ -1,0 +1,294 @@
+/**
+ * A worker without its processes and timers: it claims, makes logs, starts, beats and finishes by the rules of the protocol, one
+ * of these at a time in an order that chance decides, and tells the oracle what really runs.
+ */
+import fs from 'node:fs';
+import { errnoOf, TqError } from '../../src/errors.ts';
+import { bury, settleLost } from '../../src/queue/bury.ts';
+import { carryCancel } from '../../src/queue/cancel.ts';
+import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
+import { serverNow } from '../../src/queue/clock.ts';
+import { isGone, mkdirp, strongList } from '../../src/queue/fsx.ts';
+import { parseEntry, randomText } from '../../src/queue/layout.ts';
+import { readTaskAt, settle, tallyBefore } from '../../src/queue/outcome.ts';
+import { makeSession } from '../../src/queue/session.ts';
+import { writeWhy } from '../../src/queue/why.ts';
+import { classify, decideNext, type Ended } from '../../src/task/decide.ts';
+import type { Next, Outcome, Tally, Task } from '../../src/task/types.ts';
+import { type Proc, Violation } from './harness.ts';
+import type { Oracle } from './oracle.ts';
+
+export interface WorkerWishes {
+  /** As long as it answers `work`; `settle`: everything succeeds and nothing is left to chance; `leave`: it ends cleanly. */
+  mood(): 'work' | 'settle' | 'leave';
+  /** At most so many tasks are claimed at once. */
+  most: number;
+}
+
+interface Run {
+  claimed: Claimed;
+  task: Task;
+  tally: Tally;
+  canceled: boolean;
+  /** The outcome that could not be settled yet. */
+  kept: Outcome | undefined;
+}
+
+interface SimWorker {
+  p: Proc;
+  oracle: Oracle;
+  session: string;
+  window: ReturnType<typeof emptyWindow>;
+  pending: Claimed[];
+  runs: Map<string, Run>;
+}
+
+const nameOf = (c: { id: string; attempt: number }): string => `${c.id}.a${c.attempt}`;
+
+/** Works until it is to leave; then its session is settled and removed. */
+export async function work(p: Proc, oracle: Oracle, wishes: WorkerWishes): Promise<void> {
+  const w: SimWorker = { p, oracle, session: '', window: emptyWindow(), pending: [], runs: new Map() };
+  for (;;) {
+    const mood = wishes.mood();
+    try {
+      if (mood === 'leave') {
+        if (await leave(w)) return;
+      } else if (w.session === '') await begin(w);
+      else if (!(await turn(w, wishes, mood))) await pause(mood === 'settle' ? 50 : 5);
+    } catch (error) {
+      rethrowUnexpected(error);
+      if (error instanceof RevokedError) await rise(w);
+    }
+  }
+}
+
+/** Trouble of the file system is what it is tested with; anything else is a mistake. */
+export function rethrowUnexpected(error: unknown): void {
+  if (error instanceof Violation || !(error instanceof RevokedError || error instanceof TqError || errnoOf(error) !== undefined)) throw error;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function begin(w: SimWorker): Promise<void> {
+  const session = makeSession(w.p.name, w.p.facts, w.p.pid);
+  await mkdirp(w.p.q.fsx, w.p.q.lay.session(session));
+  w.session = session;
+}
+
+/** One thing to do. False: there was nothing. */
+async function turn(w: SimWorker, wishes: WorkerWishes, mood: 'work' | 'settle'): Promise<boolean> {
+  const { rng } = w.p.world;
+  if (mood === 'settle') {
+    const busy = await beat(w);
+    if (w.session === '') return true;
+    if (w.pending.length === 0 && w.runs.size === 0) {
+      w.window = emptyWindow();
+      await claimSome(w, wishes.most);
+    }
+    const some = w.pending.length > 0 || w.runs.size > 0;
+    while (w.pending.length > 0 && w.session !== '') await startOne(w);
+    for (const name of [...w.runs.keys()]) await finishOne(w, name, 'succeed');
+    return busy || some;
+  }
+  const dice = rng.int(10);
+  if (dice < 2) await beat(w);
+  else if (dice < 5 && w.pending.length > 0) await startOne(w);
+  else if (dice < 7 && w.runs.size > 0) await finishOne(w, rng.pick([...w.runs.keys()]), 'chance');
+  else if (w.pending.length + w.runs.size < wishes.most) return claimSome(w, 1 + rng.int(wishes.most - w.pending.length - w.runs.size));
+  else if (dice < 8 && w.pending.length > 0) await handBack(w);
+  return w.pending.length + w.runs.size > 0;
+}
+
+async function claimSome(w: SimWorker, most: number): Promise<boolean> {
+  if (w.p.world.rng.chance(0.3)) w.window = emptyWindow();
+  const claimed = await claim(w.p.q, w.session, w.window, { serves: () => true, leave: () => false }, most);
+  for (const c of claimed) w.pending.push(c);
+  return claimed.length > 0;
+}
+
+async function startOne(w: SimWorker): Promise<void> {
+  const { q } = w.p;
+  const c = w.pending.shift()!;
+  const fd = await openLog(w, c);
+  if (fd === undefined) return;
+  fs.closeSync(fd);
+  const task = await readTaskAt(q, c.file, c.id);
+  if (task === undefined) return;
+  const tally = await tallyBefore(q, c.id, c.attempt);
+  const run: Run = { claimed: c, task, tally, canceled: false, kept: undefined };
+  const now = await serverNow(q);
+  if (task.expiresAt !== undefined && now >= task.expiresAt && tally.firstStartedAt === null) {
+    await writeWhy(q, c.id, c.attempt, 'skipped', { at: now, by: null, reason: 'expired' });
+    run.kept = await outcomeOf(w, run, { how: 'rejected', reason: 'expired', exitCode: null }, false, { state: 'skipped', reason: 'expired' });
+    await settleRun(w, run);
+    return;
+  }
+  // A start asks for a heartbeat that was confirmed lately: then nobody has given this session up.
+  if (!w.oracle.mayStart(w.session)) {
+    w.runs.set(nameOf(c), run);
+    await beat(w);
+    if (w.session === '' || !w.runs.delete(nameOf(c))) return;
+  }
+  if (!w.oracle.mayStart(w.session)) return;
+  w.oracle.start(w.p, w.session, c.id, c.attempt);
+  w.runs.set(nameOf(c), run);
+}
+
+async function openLog(w: SimWorker, c: Claimed): Promise<number | undefined> {
+  const { q } = w.p;
+  for (let look = 0; ; look++) {
+    try {
+      return await q.fsx.openLog(q.lay.log(c.id, c.attempt));
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST') return undefined;
+      if (!isGone(error) || look > 0) throw error;
+      await mkdirp(q.fsx, q.lay.runs(c.id));
+    }
+  }
+}
+
+async function finishOne(w: SimWorker, name: string, how: 'chance' | 'succeed' | 'hand back'): Promise<void> {
+  const run = w.runs.get(name)!;
+  if (run.kept === undefined) {
+    const { rng } = w.p.world;
+    let ended: Ended = { how: 'exited', code: 0 };
+    if (run.canceled) ended = { how: 'cause', kind: 'canceled' };
+    else if (how === 'hand back') ended = { how: 'cause', kind: 'preempted' };
+    else if (how === 'chance') ended = rng.pick<Ended>([ended, ended, { how: 'exited', code: 1 }, { how: 'exited', code: 75 }, { how: 'cause', kind: 'preempted' }]);
+    run.kept = await outcomeOf(w, run, ended, true);
+    w.oracle.end(run.claimed.id, run.claimed.attempt);
+  }
+  await settleRun(w, run);
+}
+
+/** What cannot be settled now is kept in its list and tried again. */
+async function settleRun(w: SimWorker, run: Run): Promise<void> {
+  w.runs.set(nameOf(run.claimed), run);
+  await settle(w.p.q, w.session, run.kept!, run.task);
+  w.runs.delete(nameOf(run.claimed));
+}
+
+async function outcomeOf(w: SimWorker, run: Run, ended: Ended, started: boolean, next?: Next): Promise<Outcome> {
+  const { task, tally: before, claimed } = run;
+  const endedAt = Math.round(await serverNow(w.p.q));
+  const { outcome, reason } = classify(task, ended);
+  const decided = decideNext({
+    task,
+    ended,
+    tally: before,
+    worker: w.p.name,
+    started,
+    startedAt: started ? endedAt : null,
+    endedAt,
+    snoozeMs: 20,
+    random: Math.random,
+  });
+  return {
+    schema: 'tq.outcome/1',
+    id: task.id,
+    attempt: claimed.attempt,
+    nonce: randomText(12),
+    outcome,
+    started,
+    worker: w.p.name,
+    session: w.session,
+    host: w.p.host,
+    pid: null,
+    startedAt: started ? endedAt : null,
+    endedAt,
+    durationMs: 0,
+    exitCode: ended.how === 'exited' ? ended.code : null,
+    signal: null,
+    cpuMs: null,
+    maxRssKb: null,
+    reason,
+    next: next ?? decided.next,
+    tally: decided.tally,
+  };
+}
+
+/** The heartbeat's look at the own directory. True: something was found to do. */
+async function beat(w: SimWorker): Promise<boolean> {
+  const { q } = w.p;
+  const before = new Set([...w.runs.keys(), ...w.pending.map(nameOf)]);
+  let names: string[];
+  try {
+    names = await q.fsx.list(q.lay.session(w.session));
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    await rise(w);
+    return true;
+  }
+  const entries = names.map(parseEntry).filter((e) => e !== undefined);
+  const there = new Set(entries.filter((e) => !e.cancel).map((e) => `${e.id}.a${e.n}`));
+  if (!(await dropMissing(w, before, there))) return true;
+  let busy = false;
+  for (const e of entries) {
+    if (!e.cancel) continue;
+    const name = `${e.id}.a${e.n}`;
+    const run = w.runs.get(name);
+    if (run !== undefined) run.canceled = true;
+    else if (!there.has(name)) {
+      busy = true;
+      await carryCancel(q, w.session, e.id, e.n);
+    }
+  }
+  for (const e of entries) {
+    const name = `${e.id}.a${e.n}`;
+    if (e.cancel || before.has(name)) continue;
+    busy = true;
+    await settleLost(q, w.session, e.id, e.n, 'claimed, but never started', entries.some((c) => c.cancel && c.id === e.id && c.n === e.n));
+  }
+  return busy;
+}
+
+/** What is not there any more was given away: its processes end. False: the session is gone. */
+async function dropMissing(w: SimWorker, before: ReadonlySet<string>, there: ReadonlySet<string>): Promise<boolean> {
+  if ([...before].every((name) => there.has(name))) {
+    w.oracle.confirm(w.session);
+    return true;
+  }
+  let again: Set<string>;
+  try {
+    again = new Set(await strongList(w.p.q.fsx, w.p.q.lay.session(w.session)));
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    await rise(w);
+    return false;
+  }
+  for (const name of before) {
+    if (again.has(`${name}.json`)) continue;
+    const run = w.runs.get(name);
+    if (run !== undefined) w.oracle.end(run.claimed.id, run.claimed.attempt);
+    w.runs.delete(name);
+    w.pending = w.pending.filter((c) => nameOf(c) !== name);
+  }
+  w.oracle.confirm(w.session);
+  return true;
+}
+
+/** Buried: what it ran is ended, and a new session begins. */
+async function rise(w: SimWorker): Promise<void> {
+  for (const run of w.runs.values()) w.oracle.end(run.claimed.id, run.claimed.attempt);
+  w.runs.clear();
+  w.pending = [];
+  w.window = emptyWindow();
+  w.session = '';
+}
+
+/** What was claimed but not begun goes back. */
+async function handBack(w: SimWorker): Promise<void> {
+  const c = w.pending.shift()!;
+  await settleLost(w.p.q, w.session, c.id, c.attempt, 'handed back before it began', false);
+}
+
+async function leave(w: SimWorker): Promise<boolean> {
+  if (w.session === '') return true;
+  while (w.pending.length > 0) await handBack(w);
+  for (const name of [...w.runs.keys()]) await finishOne(w, name, 'hand back');
+  await beat(w);
+  if (w.session === '') return true;
+  return (await bury(w.p.q, w.session, { proved: true, reason: 'left' })) === 'buried';
+}
