@@ -8,7 +8,7 @@ import { examine } from '../queue/doctor/examine.ts';
 import type { Finding, Machine } from '../queue/doctor/finding.ts';
 import { visible } from '../task/visible.ts';
 import { hostFacts } from '../worker/facts.ts';
-import { canServe } from '../worker/others.ts';
+import { unable } from '../worker/obstacle.ts';
 import { endLeftovers } from '../worker/recover.ts';
 import { defineCommand } from './spec.ts';
 
@@ -23,7 +23,7 @@ export const command = defineCommand({
   async run(ctx) {
     const { io } = ctx;
     const q = await ctx.queue();
-    const findings = await examine({ q, facts: hostFacts(), fix: ctx.flags.fix === true, machine, say: io.err, endLeftovers, serves: canServe });
+    const findings = await examine({ q, facts: hostFacts(), fix: ctx.flags.fix === true, machine, say: io.err, endLeftovers, serves: (worker, wanted) => unable(worker, wanted) === undefined });
     if (ctx.json) printJson(findings, io);
     else for (const finding of findings) printFinding(finding, io);
     return findings.some((f) => f.level === 'error' && f.fixed !== true) ? EXIT.no : EXIT.ok;

@@ -10,7 +10,11 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  * Does `work` with a signal that is aborted by Ctrl-C (or TERM, or a terminal that hung up). Then stderr says how to cancel the
  * tasks, and the exit code is that of a shell: 128 + the signal.
  */
-export async function interruptible(ctx: Pick<Ctx, 'system' | 'io'>, ids: readonly string[], work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+export async function interruptible(
+  ctx: Pick<Ctx, 'system' | 'io'>,
+  ids: readonly string[],
+  work: (signal: AbortSignal) => Promise<number>,
+): Promise<number> {
   const abort = new AbortController();
   let came: (typeof SIGNALS)[number] | undefined;
   const off = ctx.system.onSignal(SIGNALS, (name) => {

@@ -42,7 +42,8 @@ export const command = defineCommand({
 
 async function logs(ctx: Ctx<Flags>): Promise<number> {
   const { flags, io } = ctx;
-  if (flags.stdout === true && flags.stderr === true) throw usage('--stdout and --stderr exclude each other', 'without either both are printed');
+  if (flags.stdout === true && flags.stderr === true)
+    throw usage('--stdout and --stderr exclude each other', 'without either both are printed');
   if (flags.path === true && flags.follow === true) throw usage('--path and --follow exclude each other');
   const lines = number(flags.lines, '--lines', 0);
   const attempt = number(flags.attempt, '--attempt', 1);
@@ -86,20 +87,24 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
     return exitOf(failures, selection, alone);
   }
 
-  return interruptible(ctx, tasks.map((at) => at.id), async (signal) => {
-    await Promise.all(
-      tasks.map((at) =>
-        one(at, async (streams) => {
-          const { sink, finish } = sinkFor(at);
-          const followed: FollowOptions = { ...options, streams, sink, between: finish, signal, together: tasks.length };
-          const end = await follow(q, at.id, ctx.system, followed);
-          finish();
-          if (end !== 'aborted' && end !== 'closed' && attempt !== undefined) await checkAttempt(q, at, attempt);
-        }),
-      ),
-    );
-    return exitOf(failures, selection, alone);
-  });
+  return interruptible(
+    ctx,
+    tasks.map((at) => at.id),
+    async (signal) => {
+      await Promise.all(
+        tasks.map((at) =>
+          one(at, async (streams) => {
+            const { sink, finish } = sinkFor(at);
+            const followed: FollowOptions = { ...options, streams, sink, between: finish, signal, together: tasks.length };
+            const end = await follow(q, at.id, ctx.system, followed);
+            finish();
+            if (end !== 'aborted' && end !== 'closed' && attempt !== undefined) await checkAttempt(q, at, attempt);
+          }),
+        ),
+      );
+      return exitOf(failures, selection, alone);
+    },
+  );
 }
 
 function exitOf(failures: number, selection: Awaited<ReturnType<typeof select>>, alone: boolean): number {
@@ -112,7 +117,9 @@ async function streamsOf(q: Queue, at: Located, asked: Stream | undefined): Prom
   const split = (await readTaskQuietly(q, at))?.split ?? (asked === undefined || (await hasErrLog(q, at.id)));
   if (asked === undefined) return split ? ['stdout', 'stderr'] : ['stdout'];
   if (split) return [asked];
-  throw new TqError('REFUSED', `--${asked}: ${at.id} was submitted without --split, both streams are in one log`, { hint: `tq logs ${at.id} prints it` });
+  throw new TqError('REFUSED', `--${asked}: ${at.id} was submitted without --split, both streams are in one log`, {
+    hint: `tq logs ${at.id} prints it`,
+  });
 }
 
 /** For a task that moved while it was looked at. */
@@ -134,7 +141,13 @@ async function checkAttempt(q: Queue, at: Located, attempt: number | undefined):
 }
 
 /** The number of tasks that have no such file. */
-async function printPaths(q: Queue, ctx: Ctx<Flags>, tasks: readonly Located[], stream: Stream, attempt: number | undefined): Promise<number> {
+async function printPaths(
+  q: Queue,
+  ctx: Ctx<Flags>,
+  tasks: readonly Located[],
+  stream: Stream,
+  attempt: number | undefined,
+): Promise<number> {
   const paths: string[] = [];
   let failures = 0;
   for (const at of tasks) {
@@ -142,7 +155,10 @@ async function printPaths(q: Queue, ctx: Ctx<Flags>, tasks: readonly Located[], 
       if (stream === 'stderr') await streamsOf(q, at, stream);
       await checkAttempt(q, at, attempt);
       const n = attempt ?? (await attemptsWithLogs(q, at.id)).at(-1);
-      if (n === undefined) throw new TqError('NOT_FOUND', `${at.id} is ${at.state} and has not begun: it has no log`, { hint: `tq logs -f ${at.id} waits for it` });
+      if (n === undefined)
+        throw new TqError('NOT_FOUND', `${at.id} is ${at.state} and has not begun: it has no log`, {
+          hint: `tq logs -f ${at.id} waits for it`,
+        });
       paths.push(pathOf(q, at.id, n, stream));
     } catch (error) {
       if (!(error instanceof TqError) || tasks.length === 1) throw error;

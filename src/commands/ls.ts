@@ -51,11 +51,13 @@ export const command = defineCommand({
 
 async function list(ctx: Ctx<Flags>): Promise<number> {
   const { flags, io } = ctx;
-  if (flags.at !== undefined) throw new TqError('REFUSED', '--at is not supported by this version yet', { hint: 'tq events tells what happened' });
+  if (flags.at !== undefined)
+    throw new TqError('REFUSED', '--at is not supported by this version yet', { hint: 'tq events tells what happened' });
   const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : wholeNumber(flags.limit, '--limit');
   const fields = flags.output === undefined ? undefined : parseFields(flags.output);
   const order = flags.sort === undefined ? undefined : parseOrder(flags.sort);
-  if (flags.count === true && fields !== undefined) throw usage(`--count prints a number, not the columns of --output ${quoted(flags.output!)}`);
+  if (flags.count === true && fields !== undefined)
+    throw usage(`--count prints a number, not the columns of --output ${quoted(flags.output!)}`);
   const q = await ctx.queue();
   const source = await sourceOf(ctx, q);
   if (flags.count === true) {
@@ -85,7 +87,13 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
   if (ctx.args.length > 0) {
     const selection = await select(ctx, { verb: 'ls', words: ctx.args, none: 'all', filters: true, reach: STATES });
     const found = selection.tasks.map((s) => s.at);
-    return { batches: () => [found], count: async () => found.length, states: STATES, missing: selection.missing, exit: exitOfMissing(selection) };
+    return {
+      batches: () => [found],
+      count: async () => found.length,
+      states: STATES,
+      missing: selection.missing,
+      exit: exitOfMissing(selection),
+    };
   }
   const filters = await readFilters(ctx, q);
   const all = ctx.flags.all === true || filters?.since !== undefined;
@@ -156,14 +164,19 @@ const MORE_ROWS = 1000;
 async function printTable(q: Queue, rows: Rows, fields: readonly string[] | undefined, header: boolean, ctx: Ctx<Flags>): Promise<void> {
   const { io } = ctx;
   const columns = fields === undefined ? COLUMNS : fields.map(columnOf);
-  const cells = fields === undefined ? await cellsForPeople(q) : async ({ view }: Looked): Promise<string[]> => fields.map((field) => fieldText(view, field));
+  const cells =
+    fields === undefined
+      ? await cellsForPeople(q)
+      : async ({ view }: Looked): Promise<string[]> => fields.map((field) => fieldText(view, field));
   const widths = columns.map((c) => (header ? width(c.title) : 0));
   let part: string[][] = [];
   let parts = 0;
   const flush = (): boolean => {
     // A column that is never cut keeps its width from one part to the next.
     for (const row of part) columns.forEach((c, i) => (widths[i] = c.shrinkTo === undefined ? Math.max(widths[i]!, width(row[i]!)) : 0));
-    const padded = part.map((row) => row.map((text, i) => (columns.length > 1 ? text + ' '.repeat(Math.max(0, widths[i]! - width(text))) : text)));
+    const padded = part.map((row) =>
+      row.map((text, i) => (columns.length > 1 ? text + ' '.repeat(Math.max(0, widths[i]! - width(text))) : text)),
+    );
     const text = table(columns, padded, io, { header: header && parts === 0 });
     parts++;
     part = [];
@@ -214,7 +227,11 @@ async function waitText(q: Queue, view: TaskView, at: Located, now: number): Pro
       return join([Number.isNaN(due) ? '' : `until ${clockTime(due, now)} (${relative(due, now)})`, reason]);
     }
     case 'waiting':
-      return view.after.length > 0 ? `for ${view.after.map((p) => visible(p.id)).join(', ')}` : view.key === null ? reason : `for its key ${visible(view.key)}`;
+      return view.after.length > 0
+        ? `for ${view.after.map((p) => visible(p.id)).join(', ')}`
+        : view.key === null
+          ? reason
+          : `for its key ${visible(view.key)}`;
     case 'held': {
       const why = await readWhy(q, at.id, at.n, 'held');
       return join([why === undefined ? '' : `${why.by === null ? '' : `by ${visible(why.by.user)} `}${relative(why.at, now)}`, reason]);

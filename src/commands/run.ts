@@ -87,7 +87,9 @@ async function runItHere(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string):
     // The worker was told to leave, or the task waits for something that it does not wait for.
     left.abort();
     await following;
-    throw new TqError('REFUSED', `${id} has not ended: it is ${at.state} and goes on when a worker takes it`, { hint: `tq why ${id}; to end it: tq cancel ${id}` });
+    throw new TqError('REFUSED', `${id} has not ended: it is ${at.state} and goes on when a worker takes it`, {
+      hint: `tq why ${id}; to end it: tq cancel ${id}`,
+    });
   }
   await following;
   return codeOf(q, id);

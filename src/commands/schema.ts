@@ -1,7 +1,7 @@
 /**
  * `tq schema`: the JSON Schema of what tq reads and writes.
  */
-import { notWired } from './not-wired.ts';
+import { notYet } from './not-yet.ts';
 import { defineCommand } from './spec.ts';
 
 export const command = defineCommand({
@@ -11,5 +11,5 @@ export const command = defineCommand({
   examples: [{ command: 'tq schema task', text: 'one of them; without a name their names' }],
   args: [{ name: 'NAME', help: 'which one' }],
   flags: {},
-  run: notWired,
+  run: notYet('schema'),
 });

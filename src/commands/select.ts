@@ -251,6 +251,10 @@ function noSuchTask(word: string): TqError {
   return new TqError('NOT_FOUND', `no such task: ${visible(word)}`, { hint: 'tq ls -a lists all tasks' });
 }
 
+function noneOf(user: string): TqError {
+  return new TqError('NOT_FOUND', `@last: no task here was submitted by ${visible(user)}`, { hint: 'tq ls -a lists all tasks' });
+}
+
 /** `-` replaced by the words on standard input. */
 function expandStdin(ctx: Ctx, words: readonly string[]): string[] {
   if (!words.includes('-')) return [...words];
@@ -326,7 +330,7 @@ async function resolve(
         hits = id === undefined ? [] : await hitsOf(q, id, selector, names);
       }
     }
-    if (hits.length === 0) missing.push(noSuchTask(word));
+    if (hits.length === 0) missing.push(selector.kind === 'last' ? noneOf(ctx.system.user()) : noSuchTask(word));
     for (const at of hits) if (!found.has(at.id)) found.set(at.id, { id: at.id, at });
   }
   return { tasks: [...found.values()], missing, byFilter };

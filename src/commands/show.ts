@@ -51,7 +51,8 @@ async function show(ctx: Ctx): Promise<number> {
 /** One task for people. */
 export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, 'paint' | 'columns'>): Promise<string> {
   const now = await nowOf(q);
-  const moment = (text: string | null): string => (text === null ? '' : `${clockTime(Date.parse(text), now)} (${relative(Date.parse(text), now)})`);
+  const moment = (text: string | null): string =>
+    text === null ? '' : `${clockTime(Date.parse(text), now)} (${relative(Date.parse(text), now)})`;
   const style = stateStyle(view.state);
   const state = style === undefined ? view.state : io.paint(style, view.state);
   const lines: Array<readonly [string, string]> = [
@@ -84,7 +85,16 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
   let text = `${io.paint('bold', view.id)} ${state}${reason}\n`;
   for (const [title, value] of lines) if (value !== '') text += `  ${io.paint('dim', title.padEnd(wide))}  ${value}\n`;
   if (view.steps.length > 0) text += section('steps', view.steps.map((step, i) => `${i + 1}  ${visible(step)}\n`).join(''), io);
-  if (view.attempts.length > 0) text += section('attempts', table(ATTEMPTS, view.attempts.map((a) => attemptCells(a, now)), io), io);
+  if (view.attempts.length > 0)
+    text += section(
+      'attempts',
+      table(
+        ATTEMPTS,
+        view.attempts.map((a) => attemptCells(a, now)),
+        io,
+      ),
+      io,
+    );
   if (view.notes.length > 0) {
     text += section('notes', view.notes.map((n) => `${moment(n.at)} ${visible(n.by.user)}: ${visible(n.text)}\n`).join(''), io);
   }

@@ -1,8 +1,10 @@
 /**
- * `tq top`: the queue and its workers on one screen, live.
+ * `tq top`: the queue and its workers on one screen. Where nobody watches, one plain frame: what `tq status`, `tq worker ls` and `tq ls`
+ * say at this moment.
  */
-import { notWired } from './not-wired.ts';
-import { defineCommand } from './spec.ts';
+import { TqError } from '../errors.ts';
+import { printJson } from '../print.ts';
+import { defineCommand, type CommandSpec, type Ctx } from './spec.ts';
 
 export const command = defineCommand({
   name: 'top',
@@ -21,5 +23,47 @@ export const command = defineCommand({
     replay: { help: 'play back what happened' },
     speed: { value: 'N', help: 'with --replay: N times as fast' },
   },
-  run: notWired,
+  async run(ctx) {
+    if (ctx.flags.replay === true) throw new TqError('REFUSED', 'this version of tq does not have top --replay yet');
+    if (ctx.flags.once !== true && ctx.io.terminal && !ctx.json) {
+      throw new TqError('REFUSED', 'this version of tq does not have the live view yet', { hint: 'tq top --once prints one frame' });
+    }
+    await printFrame(ctx);
+    return 0;
+  },
 });
+
+/** Rows of tasks in a frame, of the running ones and of the others each. */
+const MOST = '20';
+
+async function printFrame(ctx: Ctx): Promise<void> {
+  const [{ command: status }, { command: ls }, { list: workers }] = await Promise.all([import('./status.ts'), import('./ls.ts'), import('./worker-look.ts')]);
+  const part = (run: NonNullable<CommandSpec['run']>, flags: Record<string, string | string[] | true> = {}): Promise<string> => printed(ctx, run, flags);
+  const parts = [
+    await part((c) => status.run!(c)),
+    await part(workers),
+    await part((c) => ls.run!(c), { state: ['running'], limit: MOST }),
+    await part((c) => ls.run!(c), { state: ['queued', 'delayed', 'waiting', 'held'], limit: MOST }),
+  ] as const;
+  if (!ctx.json) {
+    ctx.io.out(parts.filter((text) => text !== '').join('\n'));
+    return;
+  }
+  const [said, seen, running, others] = parts.map((text) => JSON.parse(text) as unknown);
+  printJson({ status: said, workers: seen, tasks: [...(running as unknown[]), ...(others as unknown[])] }, ctx.io);
+}
+
+/** What another verb would print, without colours. */
+async function printed(ctx: Ctx, run: NonNullable<CommandSpec['run']>, flags: Record<string, string | string[] | true>): Promise<string> {
+  let text = '';
+  const io: Ctx['io'] = {
+    ...ctx.io,
+    out(data) {
+      text += typeof data === 'string' ? data : Buffer.from(data).toString();
+      return true;
+    },
+    paint: (_style, plain) => plain,
+  };
+  await run({ ...ctx, args: [], flags: flags as Ctx['flags'], io });
+  return text;
+}

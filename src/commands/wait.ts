@@ -32,7 +32,8 @@ export const command = defineCommand({
   name: 'wait',
   section: 'LOOKING',
   summary: 'wait until tasks have ended; exit 0 if all ended done',
-  description: 'Without a selector: for everything that is unfinished now. Exit 1: some task ended otherwise. Exit 124: --timeout passed, the tasks go on.',
+  description:
+    'Without a selector: for everything that is unfinished now. Exit 1: some task ended otherwise. Exit 124: --timeout passed, the tasks go on.',
   examples: [
     { command: 'tq wait $(tq submit -- make) && echo built', text: 'one task' },
     { command: 'tq wait -g nightly --progress --timeout 8h', text: 'a group, with its progress on stderr' },
@@ -49,33 +50,46 @@ async function wait(ctx: Ctx<Flags>): Promise<number> {
   const began = ctx.system.monotonic();
   const { tasks, missing } = await select(ctx, { verb: 'wait', words: ctx.args, none: 'unfinished', filters: true });
   if (flags['exit-code'] === true && tasks.length + missing.length !== 1) {
-    throw usage(`--exit-code takes one task, here ${tasks.length + missing.length === 0 ? 'is none' : `are ${tasks.length + missing.length}`}`, 'tq wait --exit-code ID');
+    throw usage(
+      `--exit-code takes one task, here ${tasks.length + missing.length === 0 ? 'is none' : `are ${tasks.length + missing.length}`}`,
+      'tq wait --exit-code ID',
+    );
   }
   if (missing.length > 0 && tasks.length === 0) throw alone(missing);
   for (const error of missing) printError(error, error.exit, ctx.json, ctx.io);
   const q = await ctx.queue();
-  return interruptible(ctx, tasks.map((s) => s.id), async (signal) => {
-    const rest = timeoutMs === undefined ? undefined : timeoutMs - (ctx.system.monotonic() - began);
-    const ended = await untilEnded(q, tasks, ctx, {
-      signal,
-      any: flags.any === true,
-      ...(rest === undefined ? {} : { timeoutMs: rest }),
-      ...(flags.progress === true ? { progress: newProgress(q, ctx, tasks) } : {}),
-    });
-    if (signal.aborted) return EXIT.no;
-    if (ended === 'timeout') throw timedOut(tasks.length, flags.timeout!);
-    return verdict(q, ctx, ended, missing);
-  });
+  return interruptible(
+    ctx,
+    tasks.map((s) => s.id),
+    async (signal) => {
+      const rest = timeoutMs === undefined ? undefined : timeoutMs - (ctx.system.monotonic() - began);
+      const ended = await untilEnded(q, tasks, ctx, {
+        signal,
+        any: flags.any === true,
+        ...(rest === undefined ? {} : { timeoutMs: rest }),
+        ...(flags.progress === true ? { progress: newProgress(q, ctx, tasks) } : {}),
+      });
+      if (signal.aborted) return EXIT.no;
+      if (ended === 'timeout') throw timedOut(tasks.length, flags.timeout!);
+      return verdict(q, ctx, ended, missing);
+    },
+  );
 }
 
 /** Every word named nothing: the first says it, the rest is printed. */
 function alone([first, ...others]: readonly TqError[]): TqError {
   if (others.length === 0) return first!;
-  return new TqError('NOT_FOUND', [first!, ...others].map((e) => e.message).join('; '), first!.hint === undefined ? {} : { hint: first!.hint });
+  return new TqError(
+    'NOT_FOUND',
+    [first!, ...others].map((e) => e.message).join('; '),
+    first!.hint === undefined ? {} : { hint: first!.hint },
+  );
 }
 
 function timedOut(tasks: number, text: string): TqError {
-  return new TqError('TIMEOUT', `not ended within ${visible(text)}; ${tasks === 1 ? 'the task goes on' : 'the tasks go on'}`, { hint: 'tq why ID tells what a task waits for' });
+  return new TqError('TIMEOUT', `not ended within ${visible(text)}; ${tasks === 1 ? 'the task goes on' : 'the tasks go on'}`, {
+    hint: 'tq why ID tells what a task waits for',
+  });
 }
 
 /** How a task ended; the view is missing when it was removed meanwhile. */
@@ -104,7 +118,12 @@ const LOOKS_BETWEEN_SEARCHES = 20;
  * Waits until all of the tasks (with `any` one of them) have ended; how. One look lists the terminal directories of the buckets
  * in question, each once.
  */
-export async function untilEnded(q: Queue, tasks: readonly Selected[], ctx: Pick<Ctx, 'system'>, options: WaitOptions): Promise<Map<string, End> | 'timeout'> {
+export async function untilEnded(
+  q: Queue,
+  tasks: readonly Selected[],
+  ctx: Pick<Ctx, 'system'>,
+  options: WaitOptions,
+): Promise<Map<string, End> | 'timeout'> {
   const { system } = ctx;
   const ended = new Map<string, End>();
   const left = new Set<string>();
@@ -216,7 +235,9 @@ function newProgress(q: Queue, { io, system }: Ctx<Flags>, tasks: readonly Selec
 async function oneText(q: Queue, id: string): Promise<string> {
   const view = await viewTask(q, id);
   if (view === undefined) return '';
-  const how = isTerminal(view.state) ? stateAndReason(view) : [view.state, progressText(view.progress)].filter((part) => part !== '').join(' ');
+  const how = isTerminal(view.state)
+    ? stateAndReason(view)
+    : [view.state, progressText(view.progress)].filter((part) => part !== '').join(' ');
   return `${id} ${how}`;
 }
 

@@ -1,9 +1,27 @@
 /**
  * `tq why`: why a task is not running, worker by worker.
  */
+import { EXIT } from '../errors.ts';
+import { printError, printJson } from '../print.ts';
+import type { Located } from '../queue/find.ts';
+import { listOrEmpty } from '../queue/fsx.ts';
+import { keyHolder } from '../queue/keys.ts';
+import { cancelName, requirementsOf, type Requirements } from '../queue/layout.ts';
+import type { Queue } from '../queue/open.ts';
+import { readOutcome } from '../queue/outcome.ts';
+import { readWhy } from '../queue/why.ts';
+import { formatDuration } from '../task/duration.ts';
+import { isTerminal, type AfterKind, type Outcome, type Task } from '../task/types.ts';
+import { iso } from '../task/time.ts';
+import { visible } from '../task/visible.ts';
+import { amount, obstacle, unable, type Past } from '../worker/obstacle.ts';
+import { isAwake, sights, type Sight } from '../worker/sight.ts';
+import { clockTime, progressText, relative, stateAndReason } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
-import { notWired } from './not-wired.ts';
-import { defineCommand } from './spec.ts';
+import { look, nowOf, type Looked } from './look.ts';
+import { exitOfMissing, isRefusal, readTaskQuietly, select } from './select.ts';
+import { stateOf } from './show.ts';
+import { defineCommand, type Ctx } from './spec.ts';
 
 export const command = defineCommand({
   name: 'why',
@@ -12,5 +30,211 @@ export const command = defineCommand({
   examples: [{ command: 'tq why 7k2p', text: 'what it waits for' }],
   args: SELECTOR,
   flags: FILTER_FLAGS,
-  run: notWired,
+  run: why,
 });
+
+/** What `tq why --json` prints of a task. Fields are only ever added. */
+interface Because {
+  id: string;
+  state: string;
+  /** In one line. */
+  text: string;
+  /** Of a delayed task. */
+  until: string | null;
+  /** Of a waiting one. */
+  parents: Array<{ id: string; kind: AfterKind; state: string }>;
+  /** Of a queued one: what keeps each worker from it; null for nothing. */
+  workers: Array<{ name: string; obstacle: string | null; text: string }>;
+}
+
+async function why(ctx: Ctx): Promise<number> {
+  const { io } = ctx;
+  const selection = await select(ctx, { verb: 'why', words: ctx.args, none: 'usage', filters: true });
+  const q = await ctx.queue();
+  const farm = new Farm(q, await nowOf(q));
+  const found: Because[] = [];
+  for (const { at: seen } of selection.tasks) {
+    const looked = await look(q, seen);
+    if (looked === undefined) continue;
+    const because = await explain(q, looked, farm);
+    found.push(because);
+    if (!ctx.json && !io.out(page(because, io))) break;
+  }
+  const alone = selection.tasks.length + selection.missing.length === 1;
+  if (ctx.json && alone && found.length === 1) printJson(found[0], io);
+  else if (ctx.json && !alone) printJson(found, io);
+  for (const error of selection.missing) printError(error, error.exit, ctx.json, io);
+  return selection.missing.length === 0 ? EXIT.ok : exitOfMissing(selection);
+}
+
+function page(b: Because, io: Pick<Ctx['io'], 'paint'>): string {
+  let text = `${io.paint('bold', b.id)} ${b.text}\n`;
+  for (const p of b.parents) text += `  ${visible(p.id)}: ${p.state}${p.kind === 'after' ? '' : ` (--${p.kind})`}\n`;
+  for (const w of b.workers) text += `  ${visible(w.name)}: ${w.text}\n`;
+  return text;
+}
+
+/** The workers, looked at once however many tasks are asked about. */
+class Farm {
+  readonly q: Queue;
+  readonly now: number;
+  private seen: Promise<Sight[]> | undefined;
+  private readonly used = new Map<string, Promise<Record<string, number>>>();
+
+  constructor(q: Queue, now: number) {
+    this.q = q;
+    this.now = now;
+  }
+
+  workers(): Promise<Sight[]> {
+    this.seen ??= sights(this.q);
+    return this.seen;
+  }
+
+  /** What the tasks of a worker take of its offer. */
+  inUse(s: Sight): Promise<Record<string, number>> {
+    let known = this.used.get(s.file.session);
+    if (known === undefined) {
+      known = sumOfNeeds(this.q, s);
+      this.used.set(s.file.session, known);
+    }
+    return known;
+  }
+}
+
+async function sumOfNeeds(q: Queue, s: Sight): Promise<Record<string, number>> {
+  const sum: Record<string, number> = {};
+  const dir = q.lay.session(s.file.session);
+  for (const name of await listOrEmpty(q.fsx, dir)) {
+    const id = s.running.find((r) => name.startsWith(`${r}.a`) && name.endsWith('.json'));
+    if (id === undefined) continue;
+    const task = await readTaskQuietly(q, {
+      id,
+      n: 0,
+      state: 'running',
+      place: { state: 'running', session: s.file.session },
+      file: `${dir}/${name}`,
+    });
+    for (const [what, n] of Object.entries(task?.needs ?? { cpus: 1 })) if (n !== undefined) sum[what] = (sum[what] ?? 0) + n;
+  }
+  return sum;
+}
+
+async function explain(q: Queue, { view, at }: Looked, farm: Farm): Promise<Because> {
+  const base: Because = { id: view.id, state: view.state, text: '', until: null, parents: [], workers: [] };
+  const reason = view.reason === null || view.reason === '' ? '' : visible(view.reason);
+  const { now } = farm;
+  switch (view.state) {
+    case 'running':
+      return { ...base, text: await runningText(q, { view, at }, farm) };
+    case 'delayed': {
+      const due = at.place.state === 'delayed' ? at.place.dueAt : undefined;
+      const until = due === undefined ? '' : ` until ${clockTime(due, now)} (${relative(due, now)})`;
+      const because = at.n === 0 ? 'not before then, as submitted' : `after attempt ${view.attempt}${reason === '' ? '' : `: ${reason}`}`;
+      return { ...base, text: `is delayed${until}, ${because}`, until: due === undefined ? null : iso(due) };
+    }
+    case 'waiting': {
+      for (const { id, kind } of view.after) base.parents.push({ id, kind, state: await stateOf(q, id) });
+      return { ...base, text: await waitingText(q, view.key, view.id, base.parents.length) };
+    }
+    case 'held': {
+      const held = await readWhy(q, at.id, at.n, 'held');
+      const by = held?.by === undefined || held.by === null ? '' : ` by ${visible(held.by.user)}`;
+      const since = held === undefined ? ' since it was submitted' : ` since ${clockTime(held.at, now)} (${relative(held.at, now)})`;
+      return { ...base, text: `is held${by}${since}${reason === '' ? '' : `: ${reason}`}; tq release ${view.id} lets it go on` };
+    }
+    case 'queued': {
+      const task = await readTaskQuietly(q, at);
+      if (task === undefined) return { ...base, text: 'is queued, and moving' };
+      return { ...base, ...(await queuedBecause(q, at, task, farm)) };
+    }
+    default: {
+      const when = view.endedAt === null ? '' : ` ${relative(Date.parse(view.endedAt), now)}`;
+      return {
+        ...base,
+        text: `has ended${when}, ${stateAndReason(view)}${isTerminal(view.state) && view.state !== 'done' ? `; tq retry ${view.id} runs it again` : ''}`,
+      };
+    }
+  }
+}
+
+async function runningText(q: Queue, { view, at }: Looked, farm: Farm): Promise<string> {
+  const session = at.place.state === 'running' ? at.place.session : '';
+  const worker = (await farm.workers()).find((s) => s.file.session === session);
+  const started = view.attempts.at(-1)?.startedAt ?? null;
+  const since = started === null ? '' : ` for ${formatDuration(Math.max(0, farm.now - Date.parse(started)))}`;
+  const text = `is running on ${visible(view.worker ?? 'a worker')}${since}, attempt ${at.n}`;
+  const asked = (await listOrEmpty(q.fsx, q.lay.session(session))).includes(cancelName(at.id, at.n)) ? ', asked to cancel' : '';
+  if (worker !== undefined && worker.alive) {
+    const progress = progressText(view.progress);
+    return `${text}${progress === '' ? '' : `, ${progress}`}${asked}`;
+  }
+  const seen =
+    worker?.lastSeenAt === undefined || worker.lastSeenAt === null ? '' : ` (last seen ${relative(worker.lastSeenAt, farm.now)})`;
+  return `${text}${asked}; that worker is not alive${seen}: another one, or tq doctor --fix, hands the task back, at the latest after the lease of ${formatDuration(q.leaseMs)}`;
+}
+
+async function waitingText(q: Queue, key: string | null, id: string, parents: number): Promise<string> {
+  const holder = key === null ? undefined : await holderQuietly(q, key);
+  if (holder !== undefined && holder !== id) return `is waiting: its key ${visible(key!)} is held by ${visible(holder)}`;
+  return parents === 0 ? 'is waiting to be admitted' : `is waiting for ${parents === 1 ? 'a task' : `${parents} tasks`}:`;
+}
+
+/** To read a key's token a missing one is made; a reader who may not write does not know. */
+async function holderQuietly(q: Queue, key: string): Promise<string | undefined> {
+  try {
+    return await keyHolder(q, key);
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+}
+
+async function queuedBecause(q: Queue, at: Located, task: Task, farm: Farm): Promise<Pick<Because, 'text' | 'workers'>> {
+  const r = requirementsOf(task);
+  const all = await farm.workers();
+  if (all.length === 0) return { text: 'is queued: there is no worker; tq worker starts one', workers: [] };
+  const past = await pastOf(q, at, r, farm);
+  const workers: Because['workers'] = [];
+  for (const s of all) {
+    const found = obstacle(s, r, past, await farm.inUse(s));
+    workers.push({
+      name: s.file.name,
+      obstacle: found?.kind ?? null,
+      text: found?.text ?? 'nothing keeps it from the task: it takes it when its turn comes',
+    });
+  }
+  return { text: `is queued${await pausedText(q, task.queue)}${tooMuch(all, r)}:`, workers };
+}
+
+async function pausedText(q: Queue, queue: string): Promise<string> {
+  return (await listOrEmpty(q.fsx, `${q.dir}/paused`)).includes(queue) ? `, and queue ${queue} is paused` : '';
+}
+
+/** What is asked for and the most on offer, when that is less. */
+function tooMuch(all: readonly Sight[], r: Requirements): string {
+  for (const [what, asked] of Object.entries(r.needs ?? {})) {
+    const living = all.filter((s) => s.state !== 'offline');
+    const most = Math.max(0, ...living.map((s) => s.file.offers[what] ?? 0));
+    if (asked !== undefined && asked > most) return `; it asks for ${amount(what, asked)}, the most on offer is ${amount(what, most)}`;
+  }
+  return '';
+}
+
+/** How long a failed task is left to others after it was due, ms; as the workers do. */
+const AVOID_MS = 60_000;
+
+/** What its newest attempt means for the workers, as long as there is another one that could take it. */
+async function pastOf(q: Queue, at: Located, r: Requirements, farm: Farm): Promise<Past> {
+  const last = at.n === 0 ? undefined : await readOutcome(q, at.id, at.n);
+  if (last === undefined) return { rejectedBy: [], failedOn: null };
+  const able = (await farm.workers()).filter((s) => isAwake(s) && unable(s.file, r) === undefined).map((s) => s.file.name);
+  const rejectedBy = able.some((name) => !last.tally.rejectedBy.includes(name)) ? last.tally.rejectedBy : [];
+  const failed = isFailure(last) && able.some((name) => name !== last.worker);
+  const dueAt = last.next.state === 'delayed' ? last.next.dueAt : last.endedAt;
+  return { rejectedBy, failedOn: failed && farm.now <= dueAt + AVOID_MS ? last.worker : null };
+}
+
+function isFailure({ outcome }: Outcome): boolean {
+  return outcome === 'failed' || outcome === 'signaled' || outcome === 'timeout' || outcome === 'stalled';
+}

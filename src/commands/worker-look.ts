@@ -50,7 +50,13 @@ export async function list(ctx: Ctx): Promise<number> {
   }
   if (found.length === 0) return EXIT.ok;
   const now = await nowOf(q);
-  io.out(table(COLUMNS, found.map((s) => cells(s, now)), io));
+  io.out(
+    table(
+      COLUMNS,
+      found.map((s) => cells(s, now)),
+      io,
+    ),
+  );
   return EXIT.ok;
 }
 

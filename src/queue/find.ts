@@ -21,13 +21,14 @@ const ROUNDS = 4;
 
 /**
  * Where the task is now. A task may move while the directories are read one after the other, so an id that has left traces is
- * looked for again before the answer is undefined.
+ * looked for again before the answer is undefined; and never before every listing was a strong one, since a cached one may miss it.
  */
 export async function locate(q: Queue, id: string, strong = false): Promise<Located | undefined> {
   for (let round = 0; round < ROUNDS; round++) {
-    const found = (await locateUnfinished(q, id, strong || round > 0)) ?? (await locateEnded(q, id, strong || round > 0));
+    const again = round > 0;
+    const found = (await locateUnfinished(q, id, strong, again)) ?? (await locateEnded(q, id, strong || again));
     if (found !== undefined) return found;
-    if (round > 0 && !(await hasTraces(q, id))) return undefined;
+    if (again && !(await hasTraces(q, id))) return undefined;
   }
   return undefined;
 }
@@ -41,9 +42,10 @@ export async function locateEnded(q: Queue, id: string, strong = false): Promise
   return undefined;
 }
 
-async function locateUnfinished(q: Queue, id: string, strong: boolean): Promise<Located | undefined> {
-  for (const place of await placesToLook(q)) {
-    const hit = await look(q, place, id, strong && place.state === 'running');
+/** `strong`: what runs is listed strongly; `all`: everything is, which costs calls for each lane and each due time. */
+async function locateUnfinished(q: Queue, id: string, strong: boolean, all: boolean): Promise<Located | undefined> {
+  for (const place of await placesToLook(q, all)) {
+    const hit = await look(q, place, id, all || (strong && place.state === 'running'));
     if (hit !== undefined) return hit;
   }
   return undefined;
@@ -70,26 +72,26 @@ export function shownState(place: Place): State {
 }
 
 async function hasTraces(q: Queue, id: string): Promise<boolean> {
-  const runs = await listOrEmpty(q.fsx, q.lay.runs(id));
+  const runs = await listOrEmpty(q.fsx, q.lay.runs(id), true);
   return runs.some((name) => name.startsWith(id));
 }
 
 /** Every place that can hold unfinished tasks now, queued lanes by priority first. */
-export async function placesToLook(q: Queue): Promise<Place[]> {
+export async function placesToLook(q: Queue, strong = false): Promise<Place[]> {
   const places: Place[] = [];
-  for (const { lane, priority } of await lanes(q)) places.push({ state: 'queued', lane, priority });
+  for (const { lane, priority } of await lanes(q, strong)) places.push({ state: 'queued', lane, priority });
   places.push({ state: 'waiting' }, { state: 'held' });
-  for (const session of await sessions(q)) places.push({ state: 'running', session });
-  for (const dueAt of await dues(q)) places.push({ state: 'delayed', dueAt });
+  for (const session of await sessions(q, strong)) places.push({ state: 'running', session });
+  for (const dueAt of await dues(q, Number.POSITIVE_INFINITY, strong)) places.push({ state: 'delayed', dueAt });
   return places;
 }
 
 /** Lanes with their priorities, highest priority first. */
-export async function lanes(q: Queue): Promise<Array<{ lane: string; priority: number }>> {
+export async function lanes(q: Queue, strong = false): Promise<Array<{ lane: string; priority: number }>> {
   const found: Array<{ lane: string; priority: number }> = [];
-  for (const lane of await listOrEmpty(q.fsx, `${q.dir}/queued`)) {
+  for (const lane of await listOrEmpty(q.fsx, `${q.dir}/queued`, strong)) {
     if (lane.startsWith('.')) continue;
-    for (const prio of await listOrEmpty(q.fsx, `${q.dir}/queued/${lane}`)) {
+    for (const prio of await listOrEmpty(q.fsx, `${q.dir}/queued/${lane}`, strong)) {
       const priority = parsePrio(prio);
       if (priority !== undefined) found.push({ lane, priority });
     }
@@ -97,17 +99,17 @@ export async function lanes(q: Queue): Promise<Array<{ lane: string; priority: n
   return found.toSorted((a, b) => b.priority - a.priority || (a.lane < b.lane ? -1 : 1));
 }
 
-export async function sessions(q: Queue): Promise<string[]> {
-  return (await listOrEmpty(q.fsx, q.lay.running)).filter((n) => !n.startsWith('.')).toSorted();
+export async function sessions(q: Queue, strong = false): Promise<string[]> {
+  return (await listOrEmpty(q.fsx, q.lay.running, strong)).filter((n) => !n.startsWith('.')).toSorted();
 }
 
 /** Due moments of `delayed/`, earliest first, ms. */
-export async function dues(q: Queue, upTo = Number.POSITIVE_INFINITY): Promise<number[]> {
+export async function dues(q: Queue, upTo = Number.POSITIVE_INFINITY, strong = false): Promise<number[]> {
   const found: number[] = [];
-  for (const minute of (await listOrEmpty(q.fsx, `${q.dir}/delayed`)).toSorted()) {
+  for (const minute of (await listOrEmpty(q.fsx, `${q.dir}/delayed`, strong)).toSorted()) {
     const base = parseDueMinute(minute);
     if (base === undefined || base > upTo) continue;
-    for (const second of (await listOrEmpty(q.fsx, `${q.dir}/delayed/${minute}`)).toSorted()) {
+    for (const second of (await listOrEmpty(q.fsx, `${q.dir}/delayed/${minute}`, strong)).toSorted()) {
       const ms = parseDueSecond(second);
       if (ms !== undefined && base + ms <= upTo) found.push(base + ms);
     }

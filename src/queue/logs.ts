@@ -30,7 +30,12 @@ export async function readFrom(path: string, from: number, take: (piece: Uint8Ar
   try {
     const { size } = await file.stat();
     while (at < size) {
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(Math.min(PIECE_BYTES, size - at)), 0, Math.min(PIECE_BYTES, size - at), at);
+      const { bytesRead, buffer } = await file.read(
+        Buffer.allocUnsafe(Math.min(PIECE_BYTES, size - at)),
+        0,
+        Math.min(PIECE_BYTES, size - at),
+        at,
+      );
       if (bytesRead === 0) break;
       at += bytesRead;
       if (!take(buffer.subarray(0, bytesRead))) break;

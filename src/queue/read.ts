@@ -7,7 +7,7 @@ import { formatBackoff } from '../task/backoff.ts';
 import { readNotes, type Note } from './control.ts';
 import { locate, type Located } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
-import { parseEntry } from './layout.ts';
+import { DUE_QUANTUM_MS, parseEntry } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readState, readWorker, type RunningNow, type WorkerFile } from './registry.ts';
@@ -154,7 +154,7 @@ async function runningNow(q: Queue, at: Located, cache: ReadCache): Promise<Now>
 }
 
 function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why | undefined, now: Now | undefined, notes: readonly Note[]): TaskView {
-  const attempts: AttemptView[] = outcomes.filter((o) => o.started || o.outcome === 'rejected').map(attemptView);
+  const attempts: AttemptView[] = outcomes.filter(isAttempt).map(attemptView);
   if (now !== undefined && !outcomes.some((o) => o.attempt === at.n)) {
     attempts.push({
       attempt: at.n,
@@ -175,7 +175,7 @@ function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why
   const last = outcomes.at(-1);
   const lastRun = attempts.at(-1);
   const ended = isTerminal(at.state);
-  const dueAt = at.place.state === 'delayed' ? at.place.dueAt : (task.notBefore ?? null);
+  const dueAt = dueOf(task, at);
   const known = new Set<string>(STATIC_FIELDS);
   const more: Record<string, unknown> = {};
   for (const [k, v] of Object.entries(task)) if (!known.has(k)) more[k] = v;
@@ -226,6 +226,18 @@ function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why
     file: at.file,
     ...more,
   };
+}
+
+/** What never began is no attempt; a start that was refused is one, a task that expired before it is not. */
+function isAttempt(o: Outcome): boolean {
+  return o.started || (o.outcome === 'rejected' && o.next.state !== 'skipped');
+}
+
+/** The path rounds a due time up; the task's own is told where it is the one meant. */
+function dueOf(task: Task, at: Located): number | null {
+  if (at.place.state !== 'delayed') return task.notBefore ?? null;
+  const { dueAt } = at.place;
+  return task.notBefore !== undefined && dueAt >= task.notBefore && dueAt - task.notBefore < DUE_QUANTUM_MS ? task.notBefore : dueAt;
 }
 
 const STATIC_FIELDS = [

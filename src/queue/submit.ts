@@ -130,7 +130,12 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
     }
     const name = baseOf(s.path);
     if ((await strongList(fsx, lay.tmp)).includes(name)) {
-      await mkdirp(fsx, parentOf(target));
+      try {
+        await mkdirp(fsx, parentOf(target));
+      } catch (error) {
+        await discard(q, s.path);
+        throw error;
+      }
       continue;
     }
     try {

@@ -40,8 +40,12 @@ export interface Past {
 }
 
 /** Why this worker can never take such a task as long as it runs with these flags; undefined when it could. */
-export function unable(file: Pick<WorkerFile, 'name' | 'queues' | 'labels' | 'offers' | 'settings'>, r: Requirements): Obstacle | undefined {
-  if (r.worker !== undefined && r.worker !== file.name) return { kind: 'other worker', text: `the task is for worker ${visible(r.worker)}` };
+export function unable(
+  file: Pick<WorkerFile, 'name' | 'queues' | 'labels' | 'offers' | 'settings'>,
+  r: Requirements,
+): Obstacle | undefined {
+  if (r.worker !== undefined && r.worker !== file.name)
+    return { kind: 'other worker', text: `the task is for worker ${visible(r.worker)}` };
   if (!file.queues.includes(r.queue) && !file.queues.includes('*')) {
     return { kind: 'queue', text: `does not serve queue ${r.queue} (serves ${file.queues.map(visible).join(', ')})` };
   }
@@ -71,7 +75,10 @@ export function obstacle(s: Sight, r: Requirements, past: Past, inUse: Readonly<
   if (never !== undefined) return never;
   if (s.state !== 'awake') {
     const why = s.state === 'error' && s.said?.reason !== undefined && s.said.reason !== null ? `: ${visible(s.said.reason)}` : '';
-    return { kind: 'state', text: `${s.state === 'error' ? 'in error' : s.state}${why}${s.want === null ? '' : `, asked to be ${s.want}`}` };
+    return {
+      kind: 'state',
+      text: `${s.state === 'error' ? 'in error' : s.state}${why}${s.want === null ? '' : `, asked to be ${s.want}`}`,
+    };
   }
   if (s.want !== null) return { kind: 'request', text: `asked to be ${s.want}: takes nothing more` };
   if (past.rejectedBy.includes(s.file.name)) return { kind: 'failed before', text: 'could not start it before' };
@@ -82,7 +89,10 @@ export function obstacle(s: Sight, r: Requirements, past: Past, inUse: Readonly<
     const offered = s.file.offers[what] ?? 0;
     const free = offered - (inUse[what] ?? 0);
     if (asked !== undefined && asked > free) {
-      return { kind: 'not enough free', text: `${amount(what, Math.max(0, free))} free of ${amount(what, offered)}, ${amount(what, asked)} asked for` };
+      return {
+        kind: 'not enough free',
+        text: `${amount(what, Math.max(0, free))} free of ${amount(what, offered)}, ${amount(what, asked)} asked for`,
+      };
     }
   }
   return undefined;
@@ -104,14 +114,16 @@ function missingLabel(on: string, labels: Readonly<Record<string, string>>): str
       return `has the label ${name}, which the task does not want`;
     case 'is': {
       const there = labels[failing.label];
-      return there === undefined ? `no label ${name}=${visible(failing.value)}` : `label ${name} is ${visible(there)}, not ${visible(failing.value)}`;
+      return there === undefined
+        ? `no label ${name}=${visible(failing.value)}`
+        : `label ${name} is ${visible(there)}, not ${visible(failing.value)}`;
     }
     case 'isNot':
       return `label ${name} is ${visible(failing.value)}, which the task does not want`;
   }
 }
 
-function amount(what: string, n: number): string {
+export function amount(what: string, n: number): string {
   if (what === 'mem') return `${formatSize(n)} mem`;
   const name = visible(what);
   return `${n} ${n === 1 && name.endsWith('s') ? name.slice(0, -1) : name}`;

@@ -364,7 +364,7 @@ async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Promise<Ou
     everyoneRejected: outcome === 'rejected' ? await everyoneElseRejected(w, run.claimed.lane, r.tally.rejectedBy) : false,
     random: Math.random,
   });
-  if (outcome === 'rejected') w.rejections.push(performance.now());
+  if (outcome === 'rejected' && r.next === undefined) w.rejections.push(performance.now());
   const text = r.place !== undefined && r.reports?.has('result') === true ? readReport(r.place.result) : undefined;
   const progress = r.place !== undefined && r.reports?.has('progress') === true ? parseProgress(readReport(r.place.progress) ?? '') : null;
   const o: Outcome = {

@@ -6,7 +6,16 @@ import { serverNowOrLocal } from '../queue/clock.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
 import { parseEntry } from '../queue/layout.ts';
 import type { Queue } from '../queue/open.ts';
-import { pulse, readState, readWant, readWorker, workerNames, type StateFile, type WorkerFile, type WorkerState } from '../queue/registry.ts';
+import {
+  pulse,
+  readState,
+  readWant,
+  readWorker,
+  workerNames,
+  type StateFile,
+  type WorkerFile,
+  type WorkerState,
+} from '../queue/registry.ts';
 import { MISSED_BEATS } from './others.ts';
 import { parseWant } from './requests.ts';
 

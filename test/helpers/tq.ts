@@ -104,7 +104,10 @@ export async function makeFarm(options: { keep?: boolean; lease?: number; shared
     },
     async worker(args = [], given = {}) {
       const began = start(['worker', '--poll', '50ms', ...args], given);
-      await until(() => began.stdout().includes('\n') || began.child.exitCode !== null, () => `a worker says its name: ${began.stderr()}`);
+      await until(
+        () => began.stdout().includes('\n') || began.child.exitCode !== null,
+        () => `a worker says its name: ${began.stderr()}`,
+      );
       const name = began.stdout().split('\n')[0]!;
       if (name === '') throw new Error(`the worker did not start: ${began.stderr()}`);
       return Object.assign(began, {

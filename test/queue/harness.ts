@@ -339,7 +339,10 @@ export class World {
 
   /** The last calls, oldest first; only those about `word`, if given. */
   trace(word?: string): string[] {
-    return word === undefined ? this.lines.slice(-200) : this.lines.filter((l) => l.includes(word) || l.includes('dies')).slice(-200);
+    if (word === undefined) return this.lines.slice(-200);
+    const about = this.lines.filter((l) => l.includes(word) || l.endsWith('dies')).slice(-200);
+    // Of a listing only what it says about the word.
+    return about.map((l) => l.replace(/ \[(.*)\]$/, (_all, names: string) => ` [${names.split(' ').filter((n) => n.includes(word)).join(' ')}]`));
   }
 
   note(line: string): void {
@@ -578,6 +581,8 @@ function patch(): void {
     const proc = current.getStore();
     return proc === undefined ? real.now() : proc.world.nowMs - performance.timeOrigin;
   });
+  const { pid } = process;
+  Object.defineProperty(process, 'pid', { get: () => current.getStore()?.pid ?? pid, configurable: true });
   own(Date, 'now', () => current.getStore()?.world.nowMs ?? real.dateNow());
   own(Math, 'random', () => current.getStore()?.world.rng.next() ?? real.random());
   own(crypto, 'getRandomValues', (array: Uint8Array) => {

@@ -159,7 +159,7 @@ export class Oracle {
       if (t.notBefore !== undefined && this.world.nowMs < t.notBefore) this.fail(`${name} starts ${t.notBefore - this.world.nowMs} ms before its time`, id);
       if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && k.started.size === 0) this.fail(`${name} starts after it expired`, id);
     }
-    if (t?.hold === true && !k.released) this.fail(`${name} was submitted held and starts without having been released`, id);
+    if (t?.hold === true && !k.released && k.retryAt < 0) this.fail(`${name} was submitted held and starts without having been released`, id);
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });
   }
@@ -232,10 +232,11 @@ export class Oracle {
       if (to.startsWith('gone/')) k.removing = true;
     }
     if (b !== undefined) {
-      if (k.spots.has(to)) this.fail(`${from} is renamed over ${to}`, k.id);
+      const changing = b.session !== undefined && SET.test(b.session) && from.startsWith('tmp/');
+      if (changing !== k.spots.has(to)) this.fail(changing ? `${from} brings ${to} back` : `${from} is renamed over ${to}`, k.id);
       k.spots.set(to, { path: to, state: b.state, session: b.session, n: b.n });
       k.task ??= this.read(to, k.id);
-      this.checkMove(k, a, b);
+      if (!changing) this.checkMove(k, a, b);
     }
     this.checkOne(k);
   }

@@ -1,0 +1,377 @@
+/** What a person or a script sees of a queue: ls, show, why, status, the workers. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { TaskView } from '../../src/queue/read.ts';
+import { makeFarm, until, type Farm } from '../helpers/tq.ts';
+
+async function ids(farm: Farm, ...args: string[]): Promise<string[]> {
+  return (await farm.ok(['ls', '-o', 'id', '--no-header', ...args])).split('\n').filter((line) => line !== '');
+}
+
+const untilFile = (name: string): string[] => ['--', 'sh', '-c', `while [ ! -e ${name} ]; do sleep 0.02; done`];
+const touch = (farm: Farm, name: string): void => fs.writeFileSync(path.join(farm.dir, name), '');
+
+describe('ls', () => {
+  it('J1: the newest unfinished task is first, -a shows the finished ones too', async () => {
+    const farm = await makeFarm();
+    const [a, b, c] = [await farm.submit('--', 'true'), await farm.submit('--hold', '--', 'true'), await farm.submit('-q', 'other', '--', 'true')];
+    const w = await farm.worker();
+    await farm.reaches(a, 'done');
+    expect(await ids(farm)).toEqual([c, b]);
+    expect(await ids(farm, '-a')).toEqual([c, b, a]);
+    expect(await ids(farm, '-s', 'done')).toEqual([a]);
+    expect(await ids(farm, '--since', '1h')).toEqual([c, b, a]);
+    expect(await ids(farm, '--since', 'now+1h')).toEqual([]);
+    expect(await ids(farm, a, b)).toEqual([a, b]);
+    await w.stop();
+  });
+
+  it('A4 J1: filters combine, and one that matches nothing is an empty answer', async () => {
+    const farm = await makeFarm();
+    const one = await farm.submit('-n', 'nightly-1', '-l', 'k=v', '-l', 'x=1', '-g', 'g', '--', 'true');
+    const two = await farm.submit('-n', 'nightly-2', '-l', 'k=v', '-q', 'other', '--hold', '--', 'true');
+    await farm.submit('--', 'true');
+    expect(await ids(farm, '-n', 'night*')).toEqual([two, one]);
+    expect(await ids(farm, '-l', 'k=v', '-l', 'x=1')).toEqual([one]);
+    expect(await ids(farm, '-g', 'g')).toEqual([one]);
+    expect(await ids(farm, '-q', 'other')).toEqual([two]);
+    expect(await ids(farm, '-s', 'held,queued', '-n', '*-2')).toEqual([two]);
+    expect(await ids(farm, '--user', 'nobody-of-that-name')).toEqual([]);
+    expect(await farm.tq(['ls', '-g', 'no-such-group'])).toMatchObject({ code: 0, stdout: '' });
+    expect((await farm.tq(['ls', '-q', '../x'])).code).toBe(2);
+    expect((await farm.tq(['ls', '-s', 'sleeping'])).code).toBe(2);
+  });
+
+  it('J1: columns, order, limit and count are as asked for', async () => {
+    const farm = await makeFarm();
+    const a = await farm.submit('-p', '5', '-n', 'b', '--', 'true');
+    const b = await farm.submit('-p', '7', '-n', 'a', '--', 'echo', "it's", '$HOME');
+    expect(await farm.ok(['ls', '-o', 'id,state,priority', '--sort', 'priority'])).toBe(
+      `ID              STATE   PRIORITY\n${a}  queued  5\n${b}  queued  7\n`,
+    );
+    expect(await ids(farm, '--sort', '-priority')).toEqual([b, a]);
+    expect(await ids(farm, '--sort', 'name')).toEqual([b, a]);
+    expect(await ids(farm, '--sort', '-priority', '--limit', '1')).toEqual([b]);
+    expect(await farm.ok(['ls', '-o', 'command,labels', '--no-header', b])).toBe(`echo 'it'\\''s' '$HOME'  -\n`);
+    expect(await farm.ok(['ls', '--count'])).toBe('2\n');
+    expect(await farm.ok(['ls', '--count', '-n', 'a'])).toBe('1\n');
+    expect(await farm.ok(['ls', '--count', '-s', 'done'])).toBe('0\n');
+    expect(await farm.tq(['ls', '--sort', 'nofield'])).toMatchObject({ code: 2, stdout: '' });
+    expect((await farm.tq(['ls', '-o', 'id,nofield'])).stderr).toContain("'nofield'");
+    expect((await farm.tq(['ls', '--limit', 'many'])).code).toBe(2);
+  });
+
+  it('J1: delayed tasks show until when, waiting ones for whom', async () => {
+    const farm = await makeFarm();
+    const parent = await farm.submit('--hold', '--', 'true');
+    const child = await farm.submit('--after', parent, '--', 'true');
+    const later = await farm.submit('--in', '10m', '--', 'true');
+    const text = await farm.ok(['ls', '-s', 'delayed,waiting']);
+    expect(text).toMatch(new RegExp(`${later} +delayed .*until .*in 9m\\d+s`));
+    expect(text).toMatch(new RegExp(`${child} +waiting .*for ${parent}`));
+  });
+
+  it('J12: the counts are those of the files in the state directories', async () => {
+    const farm = await makeFarm();
+    await farm.submit('--', 'true');
+    await farm.submit('--hold', '--', 'true');
+    await farm.submit('--in', '1h', '--', 'true');
+    const files = (fs.readdirSync(farm.queue, { recursive: true }) as string[]).filter((name) => /^(queued|held|delayed)\/.*\.json$/.test(name));
+    expect(await farm.ok(['ls', '--count'])).toBe(`${files.length}\n`);
+  });
+
+  it('J2: --json is one array, --ndjson a line each, and what is empty is []', async () => {
+    const farm = await makeFarm();
+    expect(JSON.parse(await farm.ok(['ls', '--json']))).toEqual([]);
+    const a = await farm.submit('-n', 'x', '--', 'printf', 'a b');
+    const b = await farm.submit('--', 'true');
+    const all = JSON.parse(await farm.ok(['ls', '--json'])) as TaskView[];
+    expect(all.map((t) => t.id)).toEqual([b, a]);
+    expect(all[1]).toMatchObject({ schema: 'tq.task/1', name: 'x', state: 'queued', queue: 'default', priority: 0, command: ['printf', 'a b'], attempts: [], worker: null, notes: [] });
+    expect(all[1]!.submittedAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    const lines = (await farm.ok(['ls', '--ndjson'])).trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as TaskView).id)).toEqual([b, a]);
+  });
+
+  it('J2: every read parses while tasks come and go', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['-j', '2']);
+    const submits = Promise.all(Array.from({ length: 30 }, () => farm.submit('--', 'true')));
+    let over = false;
+    void submits.then(() => (over = true));
+    const seen = new Set<string>();
+    while (!over) {
+      const all = JSON.parse(await farm.ok(['ls', '-a', '--json'])) as TaskView[];
+      expect(new Set(all.map((t) => t.id)).size).toBe(all.length);
+      for (const t of all) seen.add(t.id);
+    }
+    for (const id of await submits) await farm.reaches(id, 'done');
+    expect((JSON.parse(await farm.ok(['ls', '-a', '--json'])) as TaskView[]).length).toBe(30);
+    expect([...seen].every((id) => /^[0-9a-z]{10,16}$/.test(id))).toBe(true);
+    await w.stop();
+  });
+
+  it('J11: control characters and bidi marks of a task are shown, not obeyed', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('-n', 'red\u001b[31m\u202e', '--hold', '--', 'printf', '\r\u001b]0;title\u0007');
+    for (const args of [['ls'], ['ls', '-o', 'name,command'], ['show', id], ['why', id]]) {
+      const text = await farm.ok(args, { env: { FORCE_COLOR: '0' } });
+      expect(text).not.toMatch(/[\u001b\r\u0007\u202e]/);
+    }
+    expect(await farm.ok(['show', id])).toContain('red\\x1b[31m\\u202e');
+    expect((await farm.show(id)).name).toBe('red\u001b[31m\u202e');
+  });
+
+  it('J11: colours come when asked for, and NO_COLOR forbids them', async () => {
+    const farm = await makeFarm();
+    await farm.submit('--', 'true');
+    expect(await farm.ok(['ls'])).not.toContain('\u001b[');
+    expect(await farm.ok(['ls'], { env: { FORCE_COLOR: '1' } })).toContain('\u001b[34mqueued');
+    expect(await farm.ok(['ls'], { env: { FORCE_COLOR: '1', NO_COLOR: '1' } })).not.toContain('\u001b[');
+  });
+
+  it('J1: a long command is not cut when piped', async () => {
+    const farm = await makeFarm();
+    const word = 'x'.repeat(500);
+    await farm.submit('--', 'echo', word);
+    expect(await farm.ok(['ls'])).toContain(word);
+  });
+
+  it('J11: ls into head ends quietly', async () => {
+    const farm = await makeFarm();
+    for (let i = 0; i < 3; i++) await farm.submit('--', 'echo', 'x'.repeat(100_000));
+    const listing = farm.start(['ls', '--ndjson']);
+    listing.child.stdout!.destroy();
+    expect(await listing.ended).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('A9: a task that was not started in time is skipped by whoever looks', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--expires', '50ms', '--', 'true');
+    await until(async () => (await ids(farm)).length === 0, () => 'the task is not listed any more');
+    expect(await farm.show(id)).toMatchObject({ state: 'skipped', attempt: 0 });
+    expect((await farm.show(id)).reason).toContain('expired');
+  });
+});
+
+describe('show', () => {
+  it('J3: everything of a task for people', async () => {
+    const farm = await makeFarm();
+    const a = await farm.submit('-n', 'first', '--hold', '-l', 'k=v', '--', 'echo', 'a b');
+    const b = await farm.submit('--after', a, '--retries', '2', '--timeout', '90s', '--', 'true');
+    const text = await farm.ok(['show', a]);
+    expect(text.split('\n')[0]).toBe(`${a} held`);
+    expect(text).toMatch(/name +first\n/);
+    expect(text).toMatch(/command +echo 'a b'\n/);
+    expect(text).toMatch(new RegExp(`cwd +${farm.dir}\\n`));
+    expect(text).toMatch(/labels +k=v\n/);
+    expect(text).toMatch(new RegExp(`waited for by +${b} \\(waiting\\)\\n`));
+    const child = await farm.ok(['show', b]);
+    expect(child).toMatch(new RegExp(`waits for +${a} \\(held\\)\\n`));
+    expect(child).toMatch(/retries +2, backoff exp:1s\.\.5m\n/);
+    expect(child).toMatch(/limits +timeout 1m30s\n/);
+    expect(await farm.ok(['show', a, b])).toBe(`${await farm.ok(['show', a])}\n${await farm.ok(['show', b])}`.replaceAll(/\([^()]* ago\)/g, '(now)'));
+  });
+
+  it('J3 B13: every attempt with its outcome, its worker and its reason', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1']);
+    const id = await farm.submit('--retries', '1', '--backoff', 'none', '--', 'sh', '-c', 'echo boom >&2; exit 4');
+    const view = await farm.reaches(id, 'failed');
+    expect(view.attempts.map((a) => [a.attempt, a.outcome, a.exitCode, a.worker])).toEqual([
+      [1, 'failed', 4, 'w1'],
+      [2, 'failed', 4, 'w1'],
+    ]);
+    const text = await farm.ok(['show', id]);
+    expect(text.split('\n')[0]).toBe(`${id} failed: boom`);
+    expect(text).toMatch(/^ +1 +failed +4 .*w1.*boom$/m);
+    expect(text).toMatch(/^ +2 +failed +4 .*w1.*boom$/m);
+    expect(await farm.ok(['ls', '--failed'])).toMatch(new RegExp(`${id} +failed .*boom`));
+    await w.stop();
+  });
+
+  it('J2: one task is an object, several are an array', async () => {
+    const farm = await makeFarm();
+    const [a, b] = [await farm.submit('--', 'true'), await farm.submit('--', 'true')];
+    expect((JSON.parse(await farm.ok(['show', '--json', a])) as TaskView).id).toBe(a);
+    expect((JSON.parse(await farm.ok(['show', '--json', a, b])) as TaskView[]).map((t) => t.id)).toEqual([a, b]);
+    expect(await farm.tq(['show'])).toMatchObject({ code: 2, stdout: '' });
+  });
+
+  it('B14: progress shows as percent and text', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker();
+    const id = await farm.submit('--', 'sh', '-c', `echo '40 epoch 4' > "$TQ_PROGRESS_FILE"; while [ ! -e go ]; do sleep 0.02; done`);
+    await until(async () => (await farm.show(id)).progress !== null, () => 'progress is shown');
+    expect((await farm.show(id)).progress).toEqual({ percent: 40, message: 'epoch 4' });
+    expect(await farm.ok(['show', id])).toMatch(/progress +40% epoch 4\n/);
+    expect(await farm.ok(['ls'])).toMatch(new RegExp(`${id} +running .*40% epoch 4`));
+    touch(farm, 'go');
+    await farm.reaches(id, 'done');
+    await w.stop();
+  });
+});
+
+describe('why', () => {
+  it('J5: without a worker it says so', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    expect(await farm.ok(['why', id])).toBe(`${id} is queued: there is no worker; tq worker starts one\n`);
+    expect(await farm.tq(['why', 'nosuchtask1234'])).toMatchObject({ code: 3, stdout: '' });
+  });
+
+  it('J5 F1 F4 F7: worker by worker, the one thing that keeps it from the task', async () => {
+    const farm = await makeFarm();
+    const workers = await Promise.all([
+      farm.worker(['--name', 'busy', '-j', '1', '-q', 'default']),
+      farm.worker(['--name', 'other', '-q', 'b,c', '-l', 'gpu']),
+      farm.worker(['--name', 'asleep', '--cpus', '4', '-l', 'gpu']),
+    ]);
+    fs.writeFileSync(path.join(farm.queue, 'workers/asleep/want'), 'asleep\n');
+    const running = await (async () => {
+      await until(async () => /asleep +asleep/.test(await farm.ok(['worker', 'ls'])), () => 'one is asleep');
+      const id = await farm.submit('--worker', 'busy', ...untilFile('go'));
+      await farm.reaches(id, 'running');
+      return id;
+    })();
+
+    const plain = await farm.submit('--', 'true');
+    expect((await farm.ok(['why', plain])).split('\n').slice(0, 4)).toEqual([
+      `${plain} is queued:`,
+      '  asleep: asleep',
+      '  busy: no free slot (1 of 1 in use)',
+      '  other: does not serve queue default (serves b, c)',
+    ]);
+    const big = await farm.submit('--cpus', '9', '--', 'true');
+    const bigWhy = await farm.ok(['why', big]);
+    expect(bigWhy).toContain('it asks for 9 cpus, the most on offer is 4 cpus');
+    expect(bigWhy).toContain('  asleep: offers 4 cpus, 9 cpus asked for\n');
+    const pinned = await farm.submit('--worker', 'nobody', '--', 'true');
+    expect(await farm.ok(['why', pinned])).toContain('  busy: the task is for worker nobody\n');
+    const labelled = await farm.submit('--on', 'gpu', '--', 'true');
+    const labelledWhy = JSON.parse(await farm.ok(['why', '--json', labelled])) as { state: string; workers: unknown[] };
+    expect(labelledWhy.state).toBe('queued');
+    expect(labelledWhy.workers).toEqual([
+      { name: 'asleep', obstacle: 'state', text: 'asleep' },
+      { name: 'busy', obstacle: 'label', text: 'no label gpu' },
+      { name: 'other', obstacle: 'queue', text: 'does not serve queue default (serves b, c)' },
+    ]);
+    expect(await farm.ok(['why', running])).toMatch(new RegExp(`^${running} is running on busy for .*, attempt 1\n$`));
+    touch(farm, 'go');
+    await farm.reaches(running, 'done');
+    expect(await farm.ok(['why', running])).toMatch(new RegExp(`^${running} has ended .*, done\n$`));
+    for (const w of workers) await w.stop();
+  });
+
+  it('B3 C5: names the gate, and a request that is pending', async () => {
+    const farm = await makeFarm();
+    const gated = await farm.worker(['--name', 'gated', '--gate', 'test -f open']);
+    const id = await farm.submit('-q', 'default', '--', 'true');
+    await until(async () => /gated: .*gate/.test(await farm.ok(['why', id])), () => 'the gate is named');
+    touch(farm, 'open');
+    await farm.reaches(id, 'done');
+    const long = await farm.submit(...untilFile('go'));
+    await farm.reaches(long, 'running');
+    fs.writeFileSync(path.join(farm.queue, 'workers/gated/want'), 'asleep\n');
+    const next = await farm.submit('--', 'true');
+    expect(await farm.ok(['why', next])).toContain('  gated: asked to be asleep: takes nothing more\n');
+    touch(farm, 'go');
+    await farm.reaches(long, 'done');
+    await gated.stop();
+  });
+
+  it('J5: which parent, until when and why, held by whom', async () => {
+    const farm = await makeFarm();
+    const parent = await farm.submit('--hold', '--', 'true');
+    const child = await farm.submit('--after', parent, '--', 'true');
+    const later = await farm.submit('--in', '1h', '--', 'true');
+    expect(await farm.ok(['why', child])).toBe(`${child} is waiting for a task:\n  ${parent}: held\n`);
+    expect(await farm.ok(['why', later])).toMatch(/is delayed until .* \(in 59m\d+s\), not before then, as submitted\n$/);
+    expect(await farm.ok(['why', parent])).toContain('is held since it was submitted');
+    const w = await farm.worker(['--name', 'w1']);
+    const failing = await farm.submit('--retries', '1', '--backoff', 'fixed:1h', '--no-jitter', '--', 'sh', '-c', 'exit 9');
+    await farm.reaches(failing, 'delayed');
+    expect(await farm.ok(['why', failing])).toMatch(/is delayed until .*, after attempt 1: exit code 9\n$/);
+    await w.stop();
+  });
+
+  it('D8: a worker that failed it leaves it to another one', async () => {
+    const farm = await makeFarm();
+    const [w1, w2] = [await farm.worker(['--name', 'w1', '-j', '1']), await farm.worker(['--name', 'w2', '-j', '1'])];
+    const blocker = await farm.submit('--worker', 'w2', ...untilFile('go'));
+    await farm.reaches(blocker, 'running');
+    const id = await farm.submit('--retries', '5', '--backoff', 'none', '--', 'false');
+    await until(async () => (await farm.ok(['why', id])).includes('w1: failed it before, leaves it to others for now'), () => 'w1 leaves it');
+    touch(farm, 'go');
+    await Promise.all([w1.stop(), w2.stop()]);
+  });
+});
+
+describe('status', () => {
+  it('J9: one word, then counts', async () => {
+    const farm = await makeFarm();
+    const word = async (): Promise<string> => (await farm.ok(['status'])).split('\n')[0]!;
+    expect(await farm.ok(['status'])).toBe('empty\ntasks: none\nworkers: none\n');
+    const first = await farm.submit('--hold', '--', 'true');
+    expect(await word()).toBe('waiting');
+    const w = await farm.worker(['--name', 'w1']);
+    await until(async () => (await word()) === 'idle', () => 'only held work: idle');
+    const id = await farm.submit(...untilFile('go'));
+    await farm.reaches(id, 'running');
+    expect(await word()).toBe('active');
+    expect(JSON.parse(await farm.ok(['status', '--json']))).toMatchObject({ status: 'active', tasks: { running: 1, held: 1, queued: 0 }, workers: { awake: 1, asleep: 0 } });
+    touch(farm, 'go');
+    await farm.reaches(id, 'done');
+    await farm.submit('-q', 'unserved', '--', 'true');
+    expect(await word()).toBe('waiting');
+    await farm.ok(['cancel', '@all']);
+    expect((await farm.show(first)).state).toBe('canceled');
+    expect(await word()).toBe('idle');
+    fs.writeFileSync(path.join(farm.queue, 'workers/w1/want'), 'asleep\n');
+    await until(async () => (await word()) === 'asleep', () => 'all asleep, no work');
+    await w.stop();
+    expect(await word()).toBe('empty');
+  });
+});
+
+describe('workers', () => {
+  it('C5: a pending request shows as awake -> asleep', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1', '-j', '2']);
+    const id = await farm.submit(...untilFile('go'));
+    await farm.reaches(id, 'running');
+    await until(async () => /w1 +awake +1\/2/.test(await farm.ok(['worker', 'ls'])), () => 'it runs one of two');
+    fs.writeFileSync(path.join(farm.queue, 'workers/w1/want'), 'asleep\n');
+    expect(await farm.ok(['worker', 'ls'])).toMatch(/w1 +awake -> asleep +1\/2/);
+    expect(JSON.parse(await farm.ok(['worker', 'ls', '--json']))).toMatchObject([{ name: 'w1', state: 'awake', want: 'asleep', alive: true, jobs: 2, running: [id] }]);
+    expect(await farm.ok(['worker', 'show', 'w1'])).toContain(id);
+    touch(farm, 'go');
+    await until(async () => /w1 +asleep +0\/2/.test(await farm.ok(['worker', 'ls'])), () => 'then it is asleep');
+    await w.stop();
+    expect(await farm.ok(['worker', 'ls'])).toMatch(/w1 +offline/);
+  });
+
+  it('C6: words in want that mean nothing are shown', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1']);
+    fs.writeFileSync(path.join(farm.queue, 'workers/w1/want'), 'dance \u001b[31m\n');
+    expect(await farm.ok(['worker', 'show', 'w1'])).toMatch(/request +not understood: dance \\x1b\[31m\n/);
+    expect(JSON.parse(await farm.ok(['worker', 'show', '--json', 'w1']))).toMatchObject({ name: 'w1', state: 'awake', want: null });
+    expect(await farm.tq(['worker', 'show', 'w2'])).toMatchObject({ code: 3, stdout: '' });
+    await w.stop();
+  });
+
+  it('I16: with every worker dead, ls shows the tasks running on a dead worker', async () => {
+    const farm = await makeFarm({ lease: 600_000 });
+    const w = await farm.worker(['--name', 'w1']);
+    const id = await farm.submit('--', 'sleep', '600');
+    await farm.reaches(id, 'running');
+    w.signal('SIGKILL');
+    await w.ended;
+    await until(async () => /w1 +awake \(not alive\) +1\//.test(await farm.ok(['worker', 'ls'])), () => 'it is not alive');
+    expect(JSON.parse(await farm.ok(['worker', 'ls', '--json']))).toMatchObject([{ name: 'w1', state: 'awake', alive: false, running: [id] }]);
+    expect(await farm.ok(['ls'])).toMatch(new RegExp(`${id} +running .*worker is not alive`));
+    expect(await farm.ok(['why', id])).toContain('that worker is not alive');
+  });
+});

@@ -1,0 +1,345 @@
+/**
+ * One random run: workers and people doing everything at once on one queue while calls fail, replies get lost and processes die;
+ * then a calm in which all that is left is settled, and the last look. The seed decides all of it.
+ */
+import fs from 'node:fs';
+import { errnoOf, TqError } from '../../src/errors.ts';
+import { bury } from '../../src/queue/bury.ts';
+import { cancelTask } from '../../src/queue/cancel.ts';
+import { holdTask, releaseTask, removeTask, retryTask } from '../../src/queue/control.ts';
+import { sweepWaiting } from '../../src/queue/depend.ts';
+import { sessions } from '../../src/queue/find.ts';
+import { parseEntry } from '../../src/queue/layout.ts';
+import { replaceLock } from '../../src/queue/lock.ts';
+import { promoteDue } from '../../src/queue/promote.ts';
+import { judgeSession } from '../../src/queue/session.ts';
+import { setTask, type Change } from '../../src/queue/set.ts';
+import { submitTask, type TaskDraft } from '../../src/queue/submit.ts';
+import { sweepTmp } from '../../src/queue/sweep.ts';
+import { isTerminal, type AfterKind, type Parent, type Task } from '../../src/task/types.ts';
+import { draft, type Faults, isMutation, type Job, lostCodes, makeRng, type Proc, refusals, Violation, World } from './harness.ts';
+import { type Known, Oracle } from './oracle.ts';
+import { rethrowUnexpected, work, type WorkerWishes } from './sim-worker.ts';
+
+export interface Rates {
+  refuse: number;
+  lost: number;
+  twice: number;
+  echo: number;
+  crash: number;
+  stale: number;
+}
+
+const CALM: Rates = { refuse: 0, lost: 0, twice: 0, echo: 0, crash: 0, stale: 0 };
+/** What may go wrong, from nothing but the order of things to everything at once. */
+const PROFILES: ReadonlyArray<{ name: string; network: boolean; rates: Rates }> = [
+  { name: 'order alone', network: false, rates: CALM },
+  { name: 'deaths', network: false, rates: { ...CALM, crash: 0.004 } },
+  { name: 'lost replies', network: false, rates: { ...CALM, lost: 0.03, twice: 0.01, crash: 0.001 } },
+  { name: 'errors', network: false, rates: { ...CALM, refuse: 0.03, crash: 0.001 } },
+  { name: 'everything', network: false, rates: { refuse: 0.01, lost: 0.01, twice: 0.005, echo: 0.003, crash: 0.002, stale: 0 } },
+  { name: 'stale caches', network: true, rates: { ...CALM, stale: 0.2, lost: 0.01, crash: 0.001 } },
+];
+
+export function faultsOf(world: World, rates: Rates): Faults {
+  const { rng } = world;
+  return (call) => {
+    const { op } = call;
+    if (op === 'list' && rng.chance(rates.stale)) return { kind: 'stale' };
+    if (rng.chance(rates.refuse)) return { kind: 'refuse', code: rng.pick(refusals(op, world.network)) };
+    if (!isMutation(op)) return undefined;
+    if (rng.chance(rates.lost)) return { kind: 'lost', code: rng.pick(lostCodes(op)) };
+    if (rng.chance(rates.crash)) return { kind: 'crash', when: rng.chance(0.5) ? 'before' : 'after' };
+    if (!['rename', 'link', 'unlink', 'mkdir', 'rmdir'].includes(op)) return undefined;
+    if (rng.chance(rates.twice)) return { kind: 'twice' };
+    return rng.chance(rates.echo) ? { kind: 'echo' } : undefined;
+  };
+}
+
+export interface Played {
+  profile: string;
+  verbs: number;
+  calls: number;
+  /** How many tasks ended in each state. */
+  ends: Map<string, number>;
+  deaths: number;
+}
+
+interface Run {
+  world: World;
+  oracle: Oracle;
+  verbs: Array<Job<unknown>>;
+  workers: Array<Job<void>>;
+  mood: 'work' | 'settle' | 'leave';
+  sets: Map<string, Array<{ from: number; to: number; value: string }>>;
+  ids: string[];
+  count: number;
+  deaths: number;
+}
+
+const KEYS = ['k1', 'k2'];
+
+/** Throws a `Violation` that tells what must not be and the calls that led to it. */
+export async function play(seed: number, verbs: number): Promise<Played> {
+  const profile = PROFILES[seed % PROFILES.length]!;
+  const world = await World.make({ seed, network: profile.network });
+  // Nothing may depend on the lock: here everybody always gets it at once.
+  replaceLock(async () => async () => undefined);
+  try {
+    const oracle = new Oracle(world);
+    const run: Run = { world, oracle, verbs: [], workers: [], mood: 'work', sets: new Map(), ids: [], count: 0, deaths: 0 };
+    world.mourners.push(() => run.deaths++);
+    const rng = makeRng(seed ^ 0x5bd1e995);
+    world.faults = faultsOf(world, profile.rates);
+    world.pauses = rng.pick([0, 0.002, 0.01]);
+    world.sticky = rng.pick([0, 0.5, 0.9]);
+    const crew = 1 + rng.int(3);
+    const crowd = 1 + rng.int(5);
+    for (let i = 0; i < crew; i++) await hire(run);
+    while (run.count < verbs) {
+      await check(run);
+      if (run.workers.filter((w) => w.proc.status === 'runs').length < crew && rng.chance(0.05)) await hire(run);
+      if (run.verbs.length < crowd && rng.chance(0.1)) await spawnVerb(run);
+      else await world.step();
+    }
+    await settleDown(run);
+    const ends = new Map<string, number>();
+    for (const k of oracle.tasks.values()) for (const s of k.spots.values()) ends.set(s.state, (ends.get(s.state) ?? 0) + 1);
+    return { profile: profile.name, verbs: run.count, calls: world.steps, ends, deaths: run.deaths };
+  } catch (error) {
+    if (error instanceof Error) error.message = `TQ_SEED=${seed} (${profile.name}): ${error.message}`;
+    throw error;
+  } finally {
+    replaceLock(undefined);
+    world.remove();
+  }
+}
+
+async function hire(run: Run): Promise<void> {
+  const { world, oracle } = run;
+  const wishes: WorkerWishes = { mood: () => run.mood, most: 1 + world.rng.int(4) };
+  const host = world.rng.pick(['h1', 'h1', 'h2']);
+  run.workers.push(await world.spawn(`w${run.workers.length}`, (p) => work(p, oracle, wishes), { host }));
+}
+
+/** Nobody may fail in a way that is no answer. */
+async function check(run: Run): Promise<void> {
+  for (const list of [run.verbs, run.workers as Array<Job<unknown>>]) {
+    for (let i = list.length - 1; i >= 0; i--) {
+      const job = list[i]!;
+      if (job.proc.status === 'runs') continue;
+      if (list === run.verbs) list.splice(i, 1);
+      if (job.result.kind === 'error') rethrowUnexpected(job.result.error);
+    }
+  }
+}
+
+type Verb = (run: Run, p: Proc) => Promise<void>;
+
+const VERBS: ReadonlyArray<readonly [number, string, Verb]> = [
+  [30, 'submit', submit],
+  [8, 'cancel', onOne(async (run, p, k) => {
+    const since = run.world.steps;
+    await cancelTask(p.q, k.id, { reason: null, now: false, by: null });
+    run.oracle.canceled(k.id, since);
+  })],
+  [6, 'hold', onOne((_run, p, k) => holdTask(p.q, k.id, null))],
+  [8, 'release', onOne(async (_run, p, k) => {
+    k.released = true;
+    await releaseTask(p.q, k.id, null);
+  })],
+  [6, 'set', onOne(set)],
+  [8, 'retry', onOne(retry)],
+  [3, 'rm', onOne(async (run, p, k) => {
+    await removeTask(p.q, k.id, { force: run.world.rng.chance(0.1), by: null });
+    run.oracle.removed(k.id);
+  })],
+  [5, 'promote', async (_run, p) => void (await promoteDue(p.q))],
+  [4, 'sweep', async (_run, p) => void (await sweepWaiting(p.q))],
+  [4, 'bury the dead', async (_run, p) => buryDead(p)],
+  [3, 'bury a suspect', buryOne],
+  [1, 'sweep tmp', async (_run, p) => void (await sweepTmp(p.q, 20))],
+  [2, 'time passes', async (run) => run.world.advance(run.world.rng.pick([5, 50, 500]))],
+];
+
+async function spawnVerb(run: Run): Promise<void> {
+  const { rng } = run.world;
+  let at = rng.int(VERBS.reduce((sum, [weight]) => sum + weight, 0));
+  const verb = VERBS.find(([weight]) => (at -= weight) < 0)!;
+  const name = `${verb[1].replaceAll(' ', '-')}${run.count++}`;
+  run.verbs.push(await run.world.spawn(name, (p) => verb[2](run, p), { host: rng.pick(['h1', 'h1', 'h2']) }));
+}
+
+/** A verb on a task that chance picks, the newest ones first of all. */
+function onOne(what: (run: Run, p: Proc, k: Known) => Promise<void>): Verb {
+  return async (run, p) => {
+    if (run.ids.length === 0) return;
+    const { rng } = run.world;
+    const id = rng.chance(0.6) ? run.ids.at(-1 - rng.int(Math.min(4, run.ids.length)))! : rng.pick(run.ids);
+    const k = run.oracle.known(id);
+    const there = k.acked && !k.removing;
+    try {
+      await what(run, p, k);
+    } catch (error) {
+      if (error instanceof TqError && error.code === 'NOT_FOUND' && there && !k.removing) throw new Violation(`${p.name}: ${id} is not found and lies in ${[...k.spots.keys()].join()}\n${run.world.trace(p.name).join('\n')}`);
+      throw error;
+    }
+  };
+}
+
+async function submit(run: Run, p: Proc): Promise<void> {
+  const { rng } = run.world;
+  const over: Partial<TaskDraft> = { priority: rng.pick([0, 0, 5]), retries: rng.int(3), backoff: { kind: 'fixed', baseMs: rng.pick([0, 10]) } };
+  if (rng.chance(0.3)) {
+    over.key = rng.pick(KEYS);
+    over.onDup = rng.pick(['ignore', 'ignore', 'error', 'replace']);
+  }
+  if (rng.chance(0.3) && run.ids.length > 0) {
+    const parents = new Map<string, Parent>();
+    for (let i = 0; i < 1 + rng.int(2); i++) {
+      const id = run.ids.at(-1 - rng.int(Math.min(5, run.ids.length)))!;
+      parents.set(id, { id, kind: rng.pick<AfterKind>(['after', 'after', 'after-any', 'after-notok']) });
+    }
+    over.after = [...parents.values()];
+  }
+  if (rng.chance(0.1)) over.hold = true;
+  if (rng.chance(0.15)) over.delayMs = 1 + rng.int(60);
+  if (rng.chance(0.05)) over.expireMs = 20 + rng.int(100);
+  over.onLost = rng.pick(['requeue', 'requeue', 'hold', 'fail']);
+  const made = await submitTask(p.q, draft(over));
+  if (made.existing === true) return;
+  run.ids.push(made.id);
+  run.oracle.acked(made.task);
+}
+
+async function retry(run: Run, p: Proc, k: Known): Promise<void> {
+  k.retryAt = Number.MAX_SAFE_INTEGER;
+  try {
+    await retryTask(p.q, k.id, run.world.rng.chance(0.2) ? { by: null, delayMs: 20 } : { by: null });
+  } catch (error) {
+    if (error instanceof TqError && (error.code === 'WRONG_STATE' || error.code === 'DUPLICATE_KEY') && !k.retried.has(Math.max(-1, ...k.ended.keys()))) k.retryAt = -1;
+    throw error;
+  } finally {
+    if (k.retryAt > 0) k.retryAt = run.world.steps;
+  }
+}
+
+async function set(run: Run, p: Proc, k: Known): Promise<void> {
+  const { rng, steps } = run.world;
+  const value = String(run.count);
+  const change: Change = { labels: { v: value } };
+  if (rng.chance(0.5)) change.priority = rng.int(10);
+  if (rng.chance(0.2)) {
+    change.delayMs = rng.int(40);
+    k.changed = true;
+  }
+  await setTask(p.q, p.facts, k.id, change);
+  const list = run.sets.get(k.id) ?? [];
+  list.push({ from: steps, to: run.world.steps, value });
+  run.sets.set(k.id, list);
+}
+
+export async function buryDead(p: Proc): Promise<void> {
+  for (const session of await sessions(p.q)) {
+    if (judgeSession(session, p.facts) === 'dead') await bury(p.q, session, { proved: true, reason: 'its process is gone' });
+  }
+}
+
+async function buryOne(run: Run, p: Proc): Promise<void> {
+  const there = await sessions(p.q);
+  if (there.length === 0) return;
+  const session = run.world.rng.pick(there);
+  run.oracle.condemn(session, p);
+  try {
+    await bury(p.q, session, { proved: false, reason: 'no heartbeat' });
+  } finally {
+    run.oracle.buried(session, p);
+  }
+}
+
+/** Rounds of calm after which everything must have come to rest. */
+const ROUNDS = 60;
+
+async function settleDown(run: Run): Promise<void> {
+  const { world, oracle } = run;
+  await world.calm();
+  run.mood = 'settle';
+  if (!run.workers.some((w) => w.proc.status === 'runs')) await hire(run);
+  await until(run, () => run.verbs.length === 0, 'the verbs end');
+  for (let round = 0; ; round++) {
+    if (round >= ROUNDS) throw new Violation(`it does not come to rest: ${open(oracle).map((k) => [...k.spots.keys()].join()).join('\n')}\n${world.trace(open(oracle)[0]?.id).join('\n')}`);
+    for (const host of ['h1', 'h2']) {
+      run.verbs.push(await world.spawn(`keeper-${host}-${round}`, async (p) => {
+        await buryDead(p);
+        await promoteDue(p.q);
+        await sweepWaiting(p.q);
+      }, { host }));
+    }
+    await until(run, () => run.verbs.length === 0, 'the keepers end');
+    for (let i = 0; i < 200; i++) await world.step();
+    await check(run);
+    if (round >= 6 && open(oracle).length === 0) break;
+    world.advance(round < 4 ? 70 : world.leaseMs + 1000);
+  }
+  run.mood = 'leave';
+  await until(run, () => run.workers.every((w) => w.proc.status !== 'runs'), 'the workers leave');
+  // A session that its worker could not make is empty and nobody's: gone with its process.
+  for (const host of ['h1', 'h2']) await world.alone(`last-${host}`, buryDead, { host });
+  oracle.final();
+  const left = fs.readdirSync(`${world.dir}/running`);
+  if (left.length > 0) throw new Violation(`running/ holds ${left.map((s) => `${s}: ${fs.readdirSync(`${world.dir}/running/${s}`).join()}`).join('; ')}\n${world.trace(left[0]).join('\n')}`);
+  for (const key of KEYS) await probeKey(run, key);
+  checkSets(run);
+}
+
+/** Tasks that have not come to rest. */
+function open(oracle: Oracle): Known[] {
+  return [...oracle.tasks.values()].filter((k) => {
+    const s = [...k.spots.values()][0];
+    if (s === undefined || isTerminal(s.state) || s.state === 'held') return false;
+    return s.state !== 'waiting' || !(k.task?.after ?? []).some((a) => restsUnfinished(oracle, a.id, new Set()));
+  });
+}
+
+function restsUnfinished(oracle: Oracle, id: string, seen: Set<string>): boolean {
+  if (seen.has(id)) return false;
+  seen.add(id);
+  const k = oracle.tasks.get(id);
+  const s = k === undefined ? undefined : [...k.spots.values()][0];
+  if (s === undefined) return false;
+  return s.state === 'held' || (s.state === 'waiting' && (k!.task?.after ?? []).some((a) => restsUnfinished(oracle, a.id, seen)));
+}
+
+async function until(run: Run, done: () => boolean, what: string): Promise<void> {
+  for (let n = 0; ; n++) {
+    await check(run);
+    if (done()) return;
+    if (n > 300_000 || !(await run.world.step())) throw new Violation(`${what}: not after ${n} calls\n${run.world.trace().slice(-60).join('\n')}`);
+  }
+}
+
+/** A key is free unless its holder is unfinished. */
+async function probeKey(run: Run, key: string): Promise<void> {
+  const { world, oracle } = run;
+  const holder = [...oracle.tasks.values()].find((k) => k.task?.key === key && [...k.spots.values()].some((s) => !isTerminal(s.state)));
+  const made = await world.alone('probe', (p) => submitTask(p.q, draft({ key })));
+  if (made!.existing === true && holder === undefined) throw new Violation(`the key ${key} is held by ${made!.id} at the end, which is not unfinished\n${world.trace(key).join('\n')}`);
+  if (made!.existing !== true && holder !== undefined) throw new Violation(`the key ${key} was given to another although ${holder.id} is unfinished\n${world.trace(holder.id).join('\n')}`);
+}
+
+/** The last change that was promised is in the file. */
+function checkSets(run: Run): void {
+  for (const [id, list] of run.sets) {
+    const k = run.oracle.known(id);
+    const spot = [...k.spots.values()][0];
+    if (k.removing || spot === undefined) continue;
+    const { labels } = JSON.parse(fs.readFileSync(run.world.absolute(spot.path), 'utf8')) as Task; // written by the code under test
+    const mine = list.find((s) => s.value === labels?.['v']);
+    const after = mine === undefined ? list : list.filter((s) => s.from > mine.to);
+    // A set that failed may have been made all the same; one that was promised and overtaken by nobody must be there.
+    if (after.length > 0 && mine !== undefined) throw new Violation(`${id} has the label of an older set\n${run.world.trace(id).join('\n')}`);
+    if (mine === undefined && labels?.['v'] === undefined) throw new Violation(`${id} has lost what was set\n${run.world.trace(id).join('\n')}`);
+    void parseEntry;
+    void errnoOf;
+  }
+}
