@@ -9,6 +9,7 @@ import { locate } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
 import { rehearseCancel } from '../queue/rehearse.ts';
 import { parseSession } from '../queue/session.ts';
+import { byId } from '../queue/walk.ts';
 import { isTerminal } from '../task/types.ts';
 import type { System } from '../system.ts';
 import { byOf, changeEach } from './changing.ts';
@@ -36,7 +37,6 @@ export const command = defineCommand({
   run(ctx) {
     const { flags, system, io } = ctx;
     const request: CancelRequest = { reason: flags.reason ?? null, now: flags.now === true, by: byOf(system) };
-    // With --wait all are asked before the first is waited for, or the graces would add up.
     const asked = new Map<string, CancelResult | TqError>();
     return changeEach(ctx, {
       verb: 'cancel',
@@ -44,7 +44,12 @@ export const command = defineCommand({
       asks: true,
       rehearse: (q, { at }) => rehearseCancel(q, at, request),
       begin: async (q, tasks) => {
-        if (flags.wait === true) for (const { id } of tasks) asked.set(id, await cancelOrError(q, id, request));
+        // With --wait all are asked before the first is waited for, or the graces would add up. And the newest goes first: what comes
+        // after a task is newer, and would otherwise be skipped because of it before its own turn.
+        const order = tasks.map((task) => task.id).toSorted(byId);
+        if (flags.wait === true || order.some((id, i) => id !== tasks[i]!.id)) {
+          for (const id of order) asked.set(id, await cancelOrError(q, id, request));
+        }
       },
       change: async (q, { id }) => {
         const result = asked.get(id) ?? (await cancelTask(q, id, request));

@@ -112,7 +112,7 @@ const LONGEST_MS = 250;
 const NETWORK_MS = 1000;
 const DUTY = 10;
 /** After so many looks those that are left are looked for everywhere: they may have been removed. */
-const LOOKS_BETWEEN_SEARCHES = 20;
+const LOOKS_BETWEEN_SEARCHES = 8;
 
 /**
  * Waits until all of the tasks (with `any` one of them) have ended; how. One look lists the terminal directories of the buckets
@@ -142,7 +142,7 @@ export async function untilEnded(
     if (now >= deadline) return 'timeout';
     await system.sleep(Math.min(pauseMs * (0.9 + 0.2 * Math.random()), deadline - now), options.signal);
     if (options.signal.aborted) return ended;
-    const search = looks % LOOKS_BETWEEN_SEARCHES === 0;
+    const search = looks % LOOKS_BETWEEN_SEARCHES === 0 || missed.size > 0;
     const began = system.monotonic();
     for (const id of mayExpire) {
       const at = left.has(id) ? await locate(q, id) : undefined;
@@ -178,13 +178,15 @@ async function expiring(q: Queue, tasks: readonly Selected[]): Promise<Set<strin
 async function findRemoved(q: Queue, left: Set<string>, missed: Set<string>, ended: Map<string, End>): Promise<void> {
   const there = await locateMany(q, [...left]);
   for (const id of left) {
-    if (there.has(id)) missed.delete(id);
-    if (there.has(id) || !missed.has(id)) {
-      if (!there.has(id)) missed.add(id);
-      continue;
+    if (there.has(id)) {
+      missed.delete(id);
+    } else if (!missed.has(id)) {
+      missed.add(id);
+    } else {
+      ended.set(id, { id, state: (await endedState(q, id, true)) ?? 'canceled' });
+      left.delete(id);
+      missed.delete(id);
     }
-    ended.set(id, { id, state: (await endedState(q, id, true)) ?? 'canceled' });
-    left.delete(id);
   }
 }
 

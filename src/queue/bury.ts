@@ -6,13 +6,13 @@ import type { Outcome, Task } from '../task/types.ts';
 import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
-import { isGone, strongList } from './fsx.ts';
-import { cancelName, entryName, parseEntry, randomText } from './layout.ts';
+import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
+import { baseOf, cancelName, entryName, parseEntry, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt, settle, tallyBefore } from './outcome.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
-import { readIfThere, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { putBack } from './set.ts';
 import { ring } from './signal.ts';
 
@@ -54,9 +54,10 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       return 'buried';
     }
     for (const name of names) {
-      // What is no entry is nobody's: a stray file may be removed, a directory (somebody's probe) goes by itself.
+      // What is no entry is nobody's: a stray file may be removed.
       if (parseEntry(name) === undefined) await q.fsx.unlink(`${dir}/${name}`).catch(() => undefined);
     }
+    if (q.network) await removeProbes(q.fsx, dir).catch(() => undefined);
   }
   return 'pending';
 }
@@ -69,7 +70,7 @@ export async function settleLost(q: Queue, session: string, id: string, n: numbe
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
   const task = await readTaskAt(q, file, id);
   if (task === undefined) return;
-  const started = (await readIfThere(q, q.lay.log(id, n))) !== undefined;
+  const started = await logExists(q, id, n);
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
   await settle(q, session, lost, task, canceled);
 }
@@ -120,6 +121,18 @@ export async function lostOutcome(
     next,
     tally,
   };
+}
+
+/** Whether the attempt had begun. A log may be huge: only its name is looked at. */
+async function logExists(q: Queue, id: string, n: number): Promise<boolean> {
+  const log = q.lay.log(id, n);
+  try {
+    await q.fsx.stat(log);
+    return true;
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+  return q.network && (await listOrEmpty(q.fsx, q.lay.runs(id), true)).includes(baseOf(log));
 }
 
 /** When the log was made: the start of the attempt by the server's clock. */

@@ -9,9 +9,9 @@ import { afterTerminal } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
-import { cancelName } from './layout.ts';
+import { cancelName, entryName } from './layout.ts';
 import type { Queue } from './open.ts';
-import { readTaskAt } from './outcome.ts';
+import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
 import { move, unlinkQuietly } from './steps.ts';
 import { writeWhy } from './why.ts';
@@ -71,7 +71,8 @@ async function askToCancel(q: Queue, session: string, id: string, n: number, req
     if (request.now || request.reason !== null) await q.fsx.overwrite(path, text);
   }
   await ring(q);
-  return true;
+  // An entry that left before the request came is looked for again; the request stays behind and is carried on or dropped.
+  return nameIsThere(q, q.lay.session(session), entryName(id, n));
 }
 
 /** What a request says; one made by `touch` says nothing. */
@@ -86,23 +87,24 @@ export async function readCancel(q: Queue, session: string, id: string, n: numbe
 
 /**
  * A `.cancel` of attempt `n` whose entry has left this session: moved to canceled where the task rests, passed on to the attempt
- * that runs now, dropped when the task has ended or was retried by a person since (a request is not for a later wish).
+ * that runs now, dropped when the task has ended, was removed, or was retried by a person since (a request is not for a later
+ * wish). A task that keeps moving keeps its request: the next heartbeat or burial carries it on.
  */
 export async function carryCancel(q: Queue, session: string, id: string, n: number): Promise<void> {
   const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
   const request = await readCancel(q, session, id, n);
-  for (let round = 0; round < 4; round++) {
+  let seen = false;
+  let settled = false;
+  for (let round = 0; round < 4 && !settled; round++) {
     const at = await locate(q, id, true);
     if (at === undefined) continue;
-    if (isTerminal(at.state) || (await retriedBetween(q, id, n, at.n))) break;
-    if (at.place.state === 'running') {
-      if (at.place.session === session && at.n === n) return;
-      if (await askToCancel(q, at.place.session, id, at.n, request)) break;
-      continue;
-    }
-    if (await cancelHere(q, at, request)) break;
+    seen = true;
+    if (at.place.state === 'running' && at.place.session === session && at.n === n) return;
+    if (isTerminal(at.state) || (await retriedBetween(q, id, n, at.n))) settled = true;
+    else if (at.place.state === 'running') settled = await askToCancel(q, at.place.session, id, at.n, request);
+    else settled = await cancelHere(q, at, request);
   }
-  await unlinkQuietly(q.fsx, path);
+  if (settled || !seen) await unlinkQuietly(q.fsx, path);
 }
 
 async function retriedBetween(q: Queue, id: string, from: number, to: number): Promise<boolean> {

@@ -82,7 +82,7 @@ export async function placesToLook(q: Queue, strong = false): Promise<Place[]> {
   for (const { lane, priority } of await lanes(q, strong)) places.push({ state: 'queued', lane, priority });
   places.push({ state: 'waiting' }, { state: 'held' });
   for (const session of await sessions(q, strong)) places.push({ state: 'running', session });
-  for (const dueAt of await dues(q, Number.POSITIVE_INFINITY, strong)) places.push({ state: 'delayed', dueAt });
+  for (const dueAt of await dues(q, strong)) places.push({ state: 'delayed', dueAt });
   return places;
 }
 
@@ -103,17 +103,21 @@ export async function sessions(q: Queue, strong = false): Promise<string[]> {
   return (await listOrEmpty(q.fsx, q.lay.running, strong)).filter((n) => !n.startsWith('.')).toSorted();
 }
 
-/** Due moments of `delayed/`, earliest first, ms. */
-export async function dues(q: Queue, upTo = Number.POSITIVE_INFINITY, strong = false): Promise<number[]> {
-  const found: number[] = [];
+/** Due moments of `delayed/`, earliest first, ms; listed as they are asked for, so the first one costs two listings. */
+export async function* dueMoments(q: Queue, strong = false): AsyncGenerator<number> {
   for (const minute of (await listOrEmpty(q.fsx, `${q.dir}/delayed`, strong)).toSorted()) {
     const base = parseDueMinute(minute);
-    if (base === undefined || base > upTo) continue;
+    if (base === undefined) continue;
     for (const second of (await listOrEmpty(q.fsx, `${q.dir}/delayed/${minute}`, strong)).toSorted()) {
       const ms = parseDueSecond(second);
-      if (ms !== undefined && base + ms <= upTo) found.push(base + ms);
+      if (ms !== undefined) yield base + ms;
     }
   }
+}
+
+export async function dues(q: Queue, strong = false): Promise<number[]> {
+  const found: number[] = [];
+  for await (const dueAt of dueMoments(q, strong)) found.push(dueAt);
   return found;
 }
 

@@ -67,8 +67,8 @@ export interface Fsx {
   fsyncDir(path: string): Promise<void>;
   read(path: string): Promise<string>;
   readBytes(path: string): Promise<Buffer>;
-  /** Names in a directory, unsorted, `.nfs*` leftovers and the probe's own names left out. */
-  list(path: string): Promise<string[]>;
+  /** Names in a directory, unsorted; `.nfs*` leftovers and the probe's own names are left out unless `all` are wanted. */
+  list(path: string, all?: boolean): Promise<string[]>;
   stat(path: string): Promise<FileInfo>;
   /** Changes the file's times, creating it when missing. */
   touch(path: string): Promise<void>;
@@ -211,9 +211,9 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
       ),
     read: (path) => call('read', path, undefined, () => fs.readFileSync(path, 'utf8'), () => p.readFile(path, 'utf8')),
     readBytes: (path) => call('read', path, undefined, () => fs.readFileSync(path), () => p.readFile(path)),
-    list: async (path) => {
+    list: async (path, all = false) => {
       const names = await call('list', path, undefined, () => fs.readdirSync(path), () => p.readdir(path));
-      return names.some(isJunk) ? names.filter((n) => !isJunk(n)) : names;
+      return !all && names.some(isJunk) ? names.filter((n) => !isJunk(n)) : names;
     },
     stat: (path) =>
       call('stat', path, undefined, () => info(fs.statSync(path)), async () => {
@@ -326,6 +326,13 @@ export async function strongList(fsx: Fsx, path: string): Promise<string[]> {
     }
   }
   return fsx.list(path);
+}
+
+/** Removes the probes that processes left which died while they listed; that of a living one is removed by itself anyway. */
+export async function removeProbes(fsx: Fsx, path: string): Promise<void> {
+  for (const name of await fsx.list(path, true)) {
+    if (name.startsWith(PROBE)) await fsx.rmdir(`${path}/${name}`).catch(() => undefined);
+  }
 }
 
 /** As `list`, with a missing directory read as an empty one. */

@@ -81,6 +81,9 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
   if (asked) {
     if (moved === 'moved') await unlinkQuietly(q.fsx, cancel);
     else await carryCancel(q, session, id, attempt);
+  } else if (!terminal && moved === 'moved' && canceled === undefined && (await nameIsThere(q, dir, cancelName(id, attempt)))) {
+    // It came between the look and the move: carried on now, not only at the next heartbeat, when another attempt may be over.
+    await carryCancel(q, session, id, attempt);
   }
   return { outcome, next, move: moved };
 }
@@ -96,7 +99,7 @@ export async function readTaskAt(q: Queue, file: string, id: string): Promise<Ta
 }
 
 /** Whether a name that another machine may just have made is there: on a network file system only a listing tells. */
-async function nameIsThere(q: Queue, dir: string, name: string): Promise<boolean> {
+export async function nameIsThere(q: Queue, dir: string, name: string): Promise<boolean> {
   if (q.network) return (await listOrEmpty(q.fsx, dir)).includes(name);
   try {
     await q.fsx.stat(`${dir}/${name}`);

@@ -6,7 +6,7 @@ import type { Task } from '../task/types.ts';
 import { endWithoutAttempt } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { tryRelease } from './depend.ts';
-import { dues, entriesOf, type Located } from './find.ts';
+import { dueMoments, entriesOf, type Located } from './find.ts';
 import { bucketOf, parentOf, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
@@ -22,16 +22,19 @@ export interface Promotion {
   nextDueAt: number | null;
 }
 
-/** Moves every task that is due to queued (or to waiting, when it has parents), earliest first; at most `limit`. */
+/**
+ * Moves every task that is due to queued (or to waiting, when it has parents), earliest first; at most about `limit`. Costs two
+ * listings when nothing is due, however much is delayed.
+ */
 export async function promoteDue(q: Queue, limit = Number.POSITIVE_INFINITY): Promise<Promotion> {
-  const all = await dues(q);
   let promoted = 0;
-  if (all.length === 0) return { promoted, nextDueAt: null };
-  const now = await serverNow(q);
-  for (const dueAt of all) {
+  let nextDueAt: number | null = null;
+  let now: number | undefined;
+  for await (const dueAt of dueMoments(q)) {
+    now ??= await serverNow(q);
     if (dueAt > now || promoted >= limit) {
-      if (promoted > 0) await ring(q);
-      return { promoted, nextDueAt: dueAt };
+      nextDueAt = dueAt;
+      break;
     }
     const place: Place = { state: 'delayed', dueAt };
     for await (const at of entriesOf(q, place)) {
@@ -43,7 +46,7 @@ export async function promoteDue(q: Queue, limit = Number.POSITIVE_INFINITY): Pr
     await tidyDue(q, q.lay.dir(place, '00000000000000').slice(0, -bucketOf('00000000000000').length - 1));
   }
   if (promoted > 0) await ring(q);
-  return { promoted, nextDueAt: null };
+  return { promoted, nextDueAt };
 }
 
 async function undelay(q: Queue, at: Located, task: Task): Promise<boolean> {

@@ -55,32 +55,49 @@ export function lookEveryMs(q: Queue, pollMs: number): number {
 }
 
 /**
- * One look at the other sessions. Returns those whose heartbeat has not changed for a whole lease, over at least six polls, with
- * no gap in the observer's own polling (a gap starts every watch anew: an outage must not make everybody declare everybody dead).
+ * One look at the other sessions. Returns those whose heartbeat has not changed for a whole lease, over at least six looks, with
+ * no gap in the observer's own looking (a gap starts every watch anew: an outage must not make everybody declare everybody dead).
+ *
+ * `most`: how many healthy sessions it looks at, those that follow its own in the order of names, so that in a large farm each is
+ * watched by as many and nobody reads them all; silent ones are watched on top of that.
  */
-export async function observe(q: Queue, o: Observer, mine: string | null, pollMs: number, nowMs = performance.now()): Promise<string[]> {
-  const gap = nowMs - o.lastPollMs > Math.max(2.5 * pollMs, q.leaseMs / 3);
+export async function observe(q: Queue, o: Observer, mine: string | null, everyMs: number, most = Number.POSITIVE_INFINITY): Promise<string[]> {
+  const nowMs = performance.now();
+  const gap = nowMs - o.lastPollMs > Math.max(2.5 * everyMs, q.leaseMs / 3);
   o.lastPollMs = nowMs;
   if (gap) o.seen.clear();
   const running = new Set(await sessions(q));
   if (o.looks++ % NAMES_EVERY === 0) o.holders = await holders(q);
-  const there = new Set([...running, ...o.holders]);
-  if (performance.now() - nowMs > q.leaseMs / 3) o.seen.clear();
   const overdue: string[] = [];
-  for (const session of there) {
-    if (session === mine) continue;
+  const looked = new Set<string>();
+  let healthy = 0;
+  for (const session of following(mine, [...new Set([...running, ...o.holders])].toSorted())) {
+    if (healthy >= most) break;
+    looked.add(session);
     const token = await tokenOf(q, session);
     const s = o.seen.get(session);
     if (s === undefined || s.token !== token) {
       o.seen.set(session, { token, sinceMs: nowMs, polls: 1 });
+      healthy++;
       continue;
     }
     s.polls++;
     if (nowMs - s.sinceMs < q.leaseMs || s.polls <= HEALTHY_POLLS) continue;
     if (running.has(session) || (await stillHolds(q, session))) overdue.push(session);
   }
-  for (const session of o.seen.keys()) if (!there.has(session)) o.seen.delete(session);
-  return overdue;
+  for (const session of o.seen.keys()) if (!looked.has(session)) o.seen.delete(session);
+  if (performance.now() - nowMs <= q.leaseMs / 3) return overdue;
+  // The look itself took too long: nothing that it saw is fresh.
+  o.seen.clear();
+  return [];
+}
+
+/** The sorted sessions as a ring that begins behind `mine`. */
+function following(mine: string | null, sorted: readonly string[]): string[] {
+  if (mine === null) return [...sorted];
+  const others = sorted.filter((session) => session !== mine);
+  const from = others.findIndex((session) => session > mine);
+  return from <= 0 ? others : [...others.slice(from), ...others.slice(0, from)];
 }
 
 /** Sessions that hold a name: one whose running directory is gone already was buried by somebody who died at it. */

@@ -5,7 +5,7 @@ import type { Worker } from './worker.ts';
 export function startGuardianOf(w: Worker): Guardian {
   const { q, session } = w;
   const guardian = startGuardian({
-    command: [...w.options.self, '__guardian', q.dir, session, String(q.leaseMs), w.scratch],
+    command: [...w.options.self, '__guardian', q.dir, session, String(q.leaseMs), w.scratch, q.network ? '1' : '0'],
     session,
     leaseMs: q.leaseMs,
     onLost: () => {

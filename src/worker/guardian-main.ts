@@ -8,13 +8,15 @@ import { undertake } from '../queue/undertake.ts';
 import { runGuardian } from './guardian.ts';
 import { closeScratch } from './scratch.ts';
 
-/** `args`: the queue's directory, the session, the lease in ms, the scratch directory. */
+/** `args`: the queue's directory, the session, the lease in ms, the scratch directory, `1` on a network file system. */
 export async function guardianMain(args: readonly string[]): Promise<number> {
-  const [dir, session, lease, scratch] = args;
+  const [dir, session, lease, scratch, network] = args;
   if (dir === undefined || session === undefined || lease === undefined || scratch === undefined) return 2;
   await runGuardian(process.stdin, {
     session,
     leaseMs: Number(lease),
+    // On a local directory everybody who could take over sleeps with us.
+    clock: network === '1' ? 'boot' : 'awake',
     report: async () => {
       if (scratch !== '' && fs.existsSync(scratch)) closeScratch(scratch);
       const q = await openQueue(dir);

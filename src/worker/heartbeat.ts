@@ -12,6 +12,7 @@ import { beat, readWant, writeState, type StateFile } from '../queue/registry.ts
 import { bell } from '../queue/signal.ts';
 import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
+import { bootClockMs } from './proc.ts';
 import { readProgress } from './scratch.ts';
 import { wake, type Worker } from './worker.ts';
 
@@ -21,6 +22,7 @@ export type Pulse = 'ok' | 'revoked' | 'away';
 /** One heartbeat. Never throws for trouble of the file system: that is `away`. */
 export async function heartbeat(w: Worker): Promise<Pulse> {
   const began = performance.now();
+  const beganBoot = bootClockMs();
   try {
     const { q } = w;
     noteServerTime(q, await beat(q, w.options.name, w.session, ++w.counter));
@@ -28,7 +30,7 @@ export async function heartbeat(w: Worker): Promise<Pulse> {
     if (result !== 'ok') return result;
     // Confirmed is the moment the beat began: what was true then is what others saw.
     w.confirmedMs = began;
-    w.guardian?.tick();
+    w.guardian?.tick(beganBoot ?? undefined);
     await readRequest(w);
     await noteProgress(w);
     await publishState(w);

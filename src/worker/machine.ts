@@ -7,6 +7,7 @@ import { emptyWindow } from '../queue/claim.ts';
 import type { Queue } from '../queue/open.ts';
 import { clearWant, freeName, type WorkerState } from '../queue/registry.ts';
 import type { HostFacts } from '../queue/session.ts';
+import { serverNow } from '../queue/clock.ts';
 import { newObserver } from '../queue/undertake.ts';
 import { watch, type Watch } from '../queue/watch.ts';
 import { bury } from '../queue/bury.ts';
@@ -55,7 +56,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
       if (came === 'starting' && next !== 'end') {
         events.announced(w);
         timer = beatForever(w);
-        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => wake(w), isOwnFile);
+        watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => heardBell(w), isOwnFile);
       }
     }
   } finally {
@@ -92,6 +93,8 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     counter: 0,
     confirmedMs: Number.NEGATIVE_INFINITY,
     observer: newObserver(),
+    polls: 0,
+    lookAtDueAt: 0,
     bell: '',
     started: 0,
     lastBusyMs: performance.now(),
@@ -130,6 +133,13 @@ function catchSignals(w: Worker): { stop(): void } {
   };
 }
 
+/** Somebody made something runnable or asked something: what was listed before is out of date. */
+function heardBell(w: Worker): void {
+  w.window = emptyWindow();
+  w.lookAtDueAt = 0;
+  wake(w);
+}
+
 /** What a worker writes itself once a poll must not wake it. */
 function isOwnFile(path: string): boolean {
   return path.endsWith('/heartbeat') || path.endsWith('/state.json') || path.endsWith('/worker.json') || path.endsWith('/name');
@@ -163,10 +173,8 @@ async function housekeeping(w: Worker): Promise<void> {
   followHours(w);
   const pulse = await heartbeat(w);
   if (pulse === 'ok') {
-    if (await rang(w)) {
-      w.window = emptyWindow();
-      wake(w);
-    }
+    if (await rang(w)) heardBell(w);
+    else if (w.lookAtDueAt <= (await serverNow(w.q))) wake(w);
     await observeOthers(w).catch((error: unknown) => w.log(`watching the others: ${String(error)}`));
     return;
   }

@@ -1,8 +1,7 @@
 /**
  * What a worker does for others: it buries sessions that are proved dead or whose lease is over, publishes what this machine had
- * kept for them, moves due tasks, and now and then looks through what waits. All of it may be done by several at once.
+ * kept for them, and now and then looks through what waits. All of it may be done by several at once.
  */
-import { promoteDue } from '../queue/promote.ts';
 import { sweepWaiting } from '../queue/depend.ts';
 import { sessions } from '../queue/find.ts';
 import { sweepInbox } from '../queue/inbox.ts';
@@ -62,17 +61,15 @@ function deathOf(session: string): string {
 const SWEEP_EVERY = 30;
 /** And how long one may take, ms. */
 const SWEEP_MS = 200;
+/** Healthy peers that a worker watches. */
+const WATCHED = 8;
 
-let polls = 0;
-
-/** Once a poll: the others' heartbeats, due tasks, the inbox; the slow sweeps now and then. */
+/** Once a poll: the others' heartbeats and the inbox; the slow sweeps now and then. */
 export async function observeOthers(w: Worker): Promise<void> {
   const { q } = w;
-  const slow = polls++ % SWEEP_EVERY === 0;
+  const slow = w.polls++ % SWEEP_EVERY === 0;
   await watchPeers(w);
   await recoverHere(w, slow);
-  const { promoted } = await promoteDue(q, 1000);
-  if (promoted > 0) wake(w);
   if ((await sweepInbox(q, w.log)) > 0) wake(w);
   if (slow) {
     await sweepWaiting(q, performance.now() + SWEEP_MS);
@@ -86,7 +83,7 @@ async function watchPeers(w: Worker): Promise<void> {
   const everyMs = lookEveryMs(q, heartbeatMs(q, w.options.pollMs));
   // A poll comes up to a tenth early.
   if (performance.now() - w.observer.lastPollMs < 0.85 * everyMs) return;
-  for (const session of await observe(q, w.observer, w.session, everyMs)) {
+  for (const session of await observe(q, w.observer, w.session, everyMs, WATCHED)) {
     const here = judgeSession(session, w.facts);
     if (here === 'dead') endLeftovers(session);
     const result = await undertake(q, session, { proved: here === 'dead', reason: `no heartbeat for ${Math.round(q.leaseMs / 1000)} s` });

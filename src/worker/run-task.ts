@@ -326,6 +326,7 @@ async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<v
       const s = await settle(q, w.session, outcome, task);
       if (s.outcome.nonce !== outcome.nonce) w.log(`${run.key}: its outcome was published by another before: mine is discarded`);
       run.kept = null;
+      if (s.next.state === 'delayed') w.lookAtDueAt = Math.min(w.lookAtDueAt, s.next.dueAt);
       if (failures > 0) {
         unspool(q, w.session, outcome);
         w.log(`${run.key}: outcome published`);

@@ -104,6 +104,10 @@ export interface Worker {
   /** Monotonic ms of the last heartbeat that was written and whose listing was read. */
   confirmedMs: number;
   observer: Observer;
+  /** Polls since the start. */
+  polls: number;
+  /** When `delayed/` is to be looked at again, server ms; 0: now. */
+  lookAtDueAt: number;
   bell: string;
   /** Counters for --max-tasks, --idle. */
   started: number;

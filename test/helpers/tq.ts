@@ -2,7 +2,7 @@
  * A queue in a temporary directory and the built binary on it, for tests from outside. Whatever a test starts here has ended
  * when the test has.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -197,4 +197,10 @@ export function isThere(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** The processes that a process started; of a worker its guardian and its tasks. */
+export function childrenOf(pid: number): number[] {
+  const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
+  return rows.map((row) => row.trim().split(/\s+/).map(Number)).flatMap(([child, parent]) => (parent === pid ? [child!] : []));
 }

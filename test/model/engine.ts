@@ -49,7 +49,7 @@ export interface Scenario<N> {
   dirs: readonly string[];
   files?: ReadonlyArray<readonly [path: string, content: string]>;
   budget?: Partial<Budget>;
-  /** What the scenario remembers beside the files; plain data. */
+  /** What the scenario remembers beside the files; plain JSON data. */
   notes: N;
   processes: readonly Process[];
   /** A process says or asks something; may change the notes and throw a violation. */
@@ -252,20 +252,22 @@ export class World<N> {
   readonly #scenario: Scenario<N>;
   readonly #unfolding: Unfolding;
   #notesText: string;
+  /** Where steps are written down, for a trace. */
   log: string[] | undefined;
 
-  constructor(scenario: Scenario<N>, unfolding: Unfolding, log?: string[]) {
+  private constructor(scenario: Scenario<N>, unfolding: Unfolding, notes: N, notesText: string, budget: Budget) {
     this.#scenario = scenario;
     this.#unfolding = unfolding;
-    this.log = log;
-    this.notes = structuredClone(scenario.notes);
-    this.#notesText = textOf(this.notes);
-    this.budget = { lost: 0, stale: 0, crash: 0, dup: 0, ...scenario.budget };
+    this.notes = notes;
+    this.#notesText = notesText;
+    this.budget = budget;
   }
 
   /** The initial state. */
   static begin<N>(scenario: Scenario<N>, unfolding: Unfolding, log?: string[]): World<N> {
-    const w = new World(scenario, unfolding, log);
+    const text = JSON.stringify(scenario.notes);
+    const w = new World<N>(scenario, unfolding, JSON.parse(text) as N, text, { lost: 0, stale: 0, crash: 0, dup: 0, ...scenario.budget });
+    w.log = log;
     for (const dir of scenario.dirs) w.addDir(dir);
     for (const [path, content] of scenario.files ?? []) w.put(path, content);
     for (const p of scenario.processes) {
@@ -278,12 +280,9 @@ export class World<N> {
   }
 
   fork(): World<N> {
-    const w = new World(this.#scenario, this.#unfolding);
+    const w = new World(this.#scenario, this.#unfolding, this.notes, this.#notesText, this.budget);
     w.files = new Map(this.files);
     w.dirs = this.dirs;
-    w.notes = this.notes;
-    w.#notesText = this.#notesText;
-    w.budget = this.budget;
     w.points = [...this.points];
     w.dead = this.dead;
     w.late = this.late;
@@ -466,9 +465,15 @@ export class World<N> {
   }
 
   #noting(work: () => void): void {
-    this.notes = structuredClone(this.notes);
+    this.notes = JSON.parse(this.#notesText) as N;
     work();
-    this.#notesText = textOf(this.notes);
+    this.remember(this.notes);
+  }
+
+  /** New notes, for `finish`. */
+  remember(notes: N): void {
+    this.notes = notes;
+    this.#notesText = JSON.stringify(notes);
   }
 
   #call(i: number, op: Op, lost = false): Reply {
@@ -587,10 +592,6 @@ export interface Step {
   how: 'plain' | 'lost' | 'dup' | 'stale' | 'crash' | 'choice' | 'late';
   /** Which choice, which older view, which delayed duplicate. */
   nth: number;
-}
-
-function textOf(notes: unknown): string {
-  return JSON.stringify(notes, (_, v: unknown) => (v instanceof Set ? [...v].toSorted() : v instanceof Map ? [...v].toSorted() : v));
 }
 
 function textOfOp(op: Op): string {

@@ -24,6 +24,7 @@ const SERVER_LEASE_S = 10;
 const CALLS_PER_TASK = 24;
 /** What an idle worker may cost at each poll. */
 const CALLS_PER_POLL = 15;
+const POLLS = 8;
 const MEASURED = 40;
 /** The guests' clocks agree to within this, s. */
 const CLOCKS_S = 0.05;
@@ -95,10 +96,10 @@ async function count(dir) {
   return Number((await must('s', `find /srv/tq/q/${dir} -type f | wc -l`)).trim());
 }
 
-async function startWorker(host, name, slots) {
+async function startWorker(host, name, slots, flags = '') {
   await must(
     host,
-    `nohup ${TQ} worker -j${slots} --poll 1s --name ${name} > /tmp/${name}.out 2> /tmp/${name}.err & echo $! > /tmp/${name}.pid`,
+    `nohup ${TQ} worker -j${slots} --poll 1s --name ${name} ${flags} > /tmp/${name}.out 2> /tmp/${name}.err & echo $! > /tmp/${name}.pid`,
   );
   return until(async () => ((await on(host, `cat /tmp/${name}.out`)).out.trim() === name ? name : undefined), 30);
 }
@@ -115,8 +116,10 @@ async function buried(session, seconds) {
 }
 
 async function measure() {
-  const submits = await calls('c1', `for i in $(seq ${MEASURED}); do ${TQ} submit -- true > /dev/null || exit 1; done`);
   const worker = `${TQ} worker -j1 --until-empty`;
+  // Once, so that what each client asks only once is not counted.
+  for (const host of ['c1', 'c2']) await must(host, `${TQ} submit -- true && ${worker}`);
+  const submits = await calls('c1', `for i in $(seq ${MEASURED}); do ${TQ} submit -- true > /dev/null || exit 1; done`);
   const runs = await calls('c2', worker);
   const empty = await calls('c2', worker);
   const perSubmit = submits / MEASURED;
@@ -126,15 +129,21 @@ async function measure() {
     `      NFSv${version}: calls per task: submit ${perSubmit.toFixed(1)} + run ${perRun.toFixed(1)} = ${all.toFixed(1)}; start and stop of a worker ${empty}`,
   );
   if (version === '4.2') check(all <= CALLS_PER_TASK, `a task costs at most ${CALLS_PER_TASK} calls`, all.toFixed(1));
-  await startWorker('c1', 'idle', 1);
+  return MEASURED + 2;
+}
+
+async function measureIdle() {
+  await startWorker('c1', 'idle', 1, '-q nothing');
   await sleep(3000);
-  const polls = 10;
-  const idle = (await calls('c1', `sleep ${polls}`)) / polls;
+  const idle = (await calls('c1', `sleep ${POLLS}`)) / POLLS;
   await must('c1', 'kill $(cat /tmp/idle.pid)');
   await until(async () => ((await sessionOf('idle')) === '' ? true : undefined), 20);
   say(`      NFSv${version}: calls per poll of an idle worker: ${idle.toFixed(1)}`);
-  check(idle <= CALLS_PER_POLL, `an idle worker costs at most ${CALLS_PER_POLL} calls a poll`, idle.toFixed(1));
-  return MEASURED;
+  check(
+    idle <= CALLS_PER_POLL,
+    `C14: an idle worker costs at most ${CALLS_PER_POLL} calls a poll, with ${TASKS} tasks in another queue`,
+    idle.toFixed(1),
+  );
 }
 
 async function submitAll() {
@@ -202,7 +211,8 @@ async function withFaults(before) {
 /** Everything in the queue and the trails, as the server has it: file names, and the contents of outcomes and trails. */
 async function fetchAll() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tq-nfs-'));
-  await must('s', 'tar cf /share/smoke.tar -C /srv/tq q trails');
+  // A file that a client was given for its own (a delegation) is called back at the first try to open it.
+  await must('s', 'for i in 1 2 3 4 5; do tar cf /share/smoke.tar -C /srv/tq q trails && break; sleep 1; done');
   spawnSync('tar', ['xf', path.join(exchange, 'smoke.tar'), '-C', dir]);
   fs.rmSync(path.join(exchange, 'smoke.tar'));
   const files = fs.readdirSync(path.join(dir, 'q'), { recursive: true, withFileTypes: true }).filter((f) => f.isFile());
@@ -285,6 +295,7 @@ async function smoke() {
     await must('c1', `mkdir ${TRAILS}`);
     const before = await measure();
     const ids = await submitAll();
+    await measureIdle();
     await withFaults(before);
     await judge(ids, before);
   } finally {

@@ -155,11 +155,11 @@ export class Oracle {
       if (m === n && !this.condemned.has(session)) this.fail(`${name} starts after its outcome ${o.outcome} was published`, id);
     }
     const t = k.task;
-    if (t !== undefined && !k.changed && k.retryAt < 0) {
+    if (t !== undefined && !k.changed && k.retried.size === 0) {
       if (t.notBefore !== undefined && this.world.nowMs < t.notBefore) this.fail(`${name} starts ${t.notBefore - this.world.nowMs} ms before its time`, id);
       if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && k.started.size === 0) this.fail(`${name} starts after it expired`, id);
     }
-    if (t?.hold === true && !k.released && k.retryAt < 0) this.fail(`${name} was submitted held and starts without having been released`, id);
+    if (t?.hold === true && !k.released && k.retried.size === 0) this.fail(`${name} was submitted held and starts without having been released`, id);
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });
   }

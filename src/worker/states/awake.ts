@@ -25,6 +25,8 @@ const REJECTION_WINDOW_MS = 300_000;
 /** Not more than this much work is claimed ahead of a free slot, ms, and not more tasks. */
 const AHEAD_MS = 100;
 const MOST_AHEAD = 64;
+/** Due tasks that are moved before the next look at anything else. */
+const PROMOTED_AT_ONCE = 1000;
 /** How long the last look through what waits may take, ms. */
 const LAST_SWEEP_MS = 2000;
 /** How long a failed task is left for others, ms from when it was due. */
@@ -58,6 +60,7 @@ async function turn(w: Worker): Promise<WorkerState | null> {
   if (leave) return 'offline';
   let took = 0;
   try {
+    await promote(w);
     took = await fill(w);
   } catch (error) {
     if (error instanceof RevokedError) {
@@ -97,9 +100,18 @@ async function obey(w: Worker): Promise<WorkerState | null> {
   return r.to;
 }
 
+/** Moves due tasks, as soon as the first of them is due and at least once a poll. */
+async function promote(w: Worker): Promise<void> {
+  const now = await serverNow(w.q);
+  if (now < w.lookAtDueAt) return;
+  const { promoted, nextDueAt } = await promoteDue(w.q, PROMOTED_AT_ONCE);
+  w.lookAtDueAt = Math.min(nextDueAt ?? Number.POSITIVE_INFINITY, now + w.options.pollMs);
+  if (promoted > 0) w.window = emptyWindow();
+}
+
 async function sleepUntilSomething(w: Worker): Promise<void> {
   const now = performance.now();
-  let ms = jittered(w.options.pollMs);
+  let ms = Math.min(jittered(w.options.pollMs), Math.max(1, w.lookAtDueAt - (await serverNow(w.q).catch(() => 0))));
   if (w.options.idleMs !== null && w.runs.size === 0) ms = Math.min(ms, Math.max(10, w.lastBusyMs + w.options.idleMs - now));
   if (w.options.timeLimitMs !== null) ms = Math.min(ms, Math.max(10, w.startedMs + w.options.timeLimitMs - now));
   await pause(w, ms);

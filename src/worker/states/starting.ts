@@ -53,7 +53,7 @@ export const starting: StateModule = {
     await w.guardian?.close();
     w.guardian = startGuardianOf(w);
     if (!again) await recall(w);
-    await recoverHere(w);
+    await recoverHere(w, true);
     w.bell = await bell(q);
     return w.base;
   },
