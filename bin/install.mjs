@@ -10,11 +10,8 @@ import { fileURLToPath } from 'node:url';
 export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const bin = path.join(root, 'node_modules/.bin');
 
-/** The runtimes, and the script of their package that puts them in place (npm may have been told to run no such scripts). */
-const RUNTIMES = [
-  { name: 'bun', cwd: 'node_modules/bun', script: 'install.js' },
-  { name: 'node', cwd: 'node_modules/node', script: 'installArchSpecificPackage.js' },
-];
+/** Their packages put the runtimes in place by install scripts, which npm may have been told not to run. */
+const RUNTIMES = ['bun', 'node'];
 
 /** Path of a tool that the dev dependencies bring. */
 export function tool(name) {
@@ -35,11 +32,10 @@ export function install() {
     console.log('installing the dependencies: npm ci');
     if (run('npm', ['ci']) !== 0) give('npm ci failed');
   }
-  for (const { name, cwd, script } of RUNTIMES) {
-    if (starts(name)) continue;
-    run(process.execPath, [script], { cwd: path.join(root, cwd) });
-    if (!starts(name))
-      give(`node_modules/.bin/${name} does not start: allow the install scripts of the packages bun and node, then npm ci`);
+  if (RUNTIMES.every(starts)) return;
+  run('npm', ['rebuild', '--ignore-scripts=false', ...RUNTIMES]);
+  for (const name of RUNTIMES) {
+    if (!starts(name)) give(`node_modules/.bin/${name} does not start: npm rebuild ${name} puts it in place`);
   }
 }
 

@@ -17,7 +17,7 @@ const CHECKS = [
 install();
 const counts = { passed: 0, failed: 0, skipped: 0 };
 for (const { name, command, args } of CHECKS) {
-  console.log(`\n${name}: ${path.basename(command)} ${args.join(' ')}`);
+  console.log(`\n${[`${name}:`, path.basename(command), ...args].join(' ')}`);
   const ok = run(command, args) === 0;
   console.log(`${name}: ${ok ? 'ok' : 'FAILED'}`);
   counts[ok ? 'passed' : 'failed']++;

@@ -109,7 +109,7 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
 
 function exitOf(failures: number, selection: Awaited<ReturnType<typeof select>>, alone: boolean): number {
   if (failures > 0) return alone ? EXIT.notFound : EXIT.refused;
-  return exitOfMissing(selection);
+  return exitOfMissing(selection.tasks.length, selection.missing);
 }
 
 /** Which of its streams are read; throws for one that it does not have apart. */

@@ -92,7 +92,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
       count: async () => found.length,
       states: STATES,
       missing: selection.missing,
-      exit: exitOfMissing(selection),
+      exit: exitOfMissing(found.length, selection.missing),
     };
   }
   const filters = await readFilters(ctx, q);

@@ -14,7 +14,7 @@ import { newCache, viewLocated } from '../queue/read.ts';
 import { parseSession } from '../queue/session.ts';
 import { elementsOf, locateMany, walk } from '../queue/walk.ts';
 import { checkGroup, checkLabel, checkQueue, checkWorkerName } from '../task/names.ts';
-import { matcher, parseSelector, parseStates, type FilterRow, type Filters, type Selector } from '../task/selector.ts';
+import { ID_LENGTH, matcher, parseSelector, parseStates, type FilterRow, type Filters, type Selector } from '../task/selector.ts';
 import { parseSince } from '../task/time.ts';
 import { STATES, TERMINAL, UNFINISHED, type State, type Task } from '../task/types.ts';
 import { quoted, visible } from '../task/visible.ts';
@@ -101,9 +101,9 @@ export function orThrow(selection: Selection): Selected[] {
 }
 
 /** The exit code when some words named nothing: 3 when nothing was found at all, 5 when the rest was. */
-export function exitOfMissing(selection: Selection): number {
-  if (selection.missing.length === 0) return EXIT.ok;
-  return selection.tasks.length === 0 ? selection.missing[0]!.exit : EXIT.refused;
+export function exitOfMissing(found: number, missing: readonly TqError[]): number {
+  if (missing.length === 0) return EXIT.ok;
+  return found === 0 ? missing[0]!.exit : EXIT.refused;
 }
 
 const MANY = 20;
@@ -112,10 +112,16 @@ const MANY = 20;
  * Asks on a terminal before something is done to many tasks that nobody named one by one; without a terminal, or with -y, never.
  * Throws REFUSED unless the answer is yes.
  */
-export async function confirmMany(ctx: Ctx, verb: string, tasks: readonly Selected[], byFilter: boolean): Promise<void> {
+export async function confirmMany(
+  ctx: Ctx,
+  verb: string,
+  tasks: readonly Selected[],
+  byFilter: boolean,
+  answer: () => string = readAnswer,
+): Promise<void> {
   if (!byFilter || tasks.length <= MANY || ctx.flags['yes'] === true || !ctx.system.isTerminal(0)) return;
   ctx.io.err(`tq ${verb}: ${tasks.length} tasks. Go on? y/N`);
-  if (/^y(es)?$/i.test(readAnswer().trim())) return;
+  if (/^y(es)?$/i.test(answer().trim())) return;
   throw new TqError('REFUSED', `tq ${verb}: not confirmed, nothing was done`, { hint: '-y does not ask' });
 }
 
@@ -247,7 +253,7 @@ function nothingMatches(verb: string): TqError {
   return new TqError('NOT_FOUND', `tq ${verb}: no task matches`, { hint: 'tq ls with the same flags lists what would match' });
 }
 
-function noSuchTask(word: string): TqError {
+export function noSuchTask(word: string): TqError {
   return new TqError('NOT_FOUND', `no such task: ${visible(word)}`, { hint: 'tq ls -a lists all tasks' });
 }
 
@@ -298,16 +304,19 @@ async function resolve(
   options: SelectOptions,
   filters: Filters | undefined,
 ): Promise<Selection> {
-  const names = words.some(({ selector }) => needsNames(selector)) ? await namesOfAll(q) : undefined;
-  const whole = words.flatMap(({ selector: s }) =>
-    s.kind === 'id' ? [s.id] : s.kind === 'element' && s.id.length === FULL ? [`${s.id}.${s.n}`] : [],
+  const parts = words.map(({ selector }) => textOf(selector)).filter((text) => text !== undefined && text.length !== ID_LENGTH);
+  const like = parts.length === 0 ? [] : await idsLike(q, new Set(parts as string[]));
+  // Ambiguity ends the command before anything is looked up.
+  const ids = words.map(({ word, selector }) => wholeId(textOf(selector), like, word));
+  const located = await locateMany(
+    q,
+    words.flatMap(({ selector }, i) => (ids[i] === undefined ? [] : [entryId(ids[i], selector)])),
   );
-  const located = await locateMany(q, whole);
   const found = new Map<string, Selected>();
   const missing: TqError[] = [];
   let byFilter = false;
-  for (const { word, selector } of words) {
-    let hits: Located[];
+  for (const [i, { word, selector }] of words.entries()) {
+    let hits: Located[] = [];
     switch (selector.kind) {
       case 'all':
         byFilter = true;
@@ -317,17 +326,13 @@ async function resolve(
       case 'last':
         hits = await newestOf(q, ctx.system.user());
         break;
-      case 'stdin':
-        continue;
-      case 'id': {
-        const at = located.get(selector.id);
-        hits = at === undefined ? await elementsOf(q, selector.id) : [at];
+      case 'range':
+        if (ids[i] !== undefined) hits = (await elementsOf(q, ids[i])).filter((at) => isWithin(at, selector.from, selector.to));
         break;
-      }
       default: {
-        const text = selector.kind === 'part' ? selector.text : selector.id;
-        const id = text.length === FULL ? text : unique(text, names!, word);
-        hits = id === undefined ? [] : await hitsOf(q, id, selector, names);
+        const at = ids[i] === undefined ? undefined : located.get(entryId(ids[i], selector));
+        if (at !== undefined) hits = [at];
+        else if (ids[i] !== undefined && selector.kind !== 'element') hits = await elementsOf(q, ids[i]);
       }
     }
     if (hits.length === 0) missing.push(selector.kind === 'last' ? noneOf(ctx.system.user()) : noSuchTask(word));
@@ -336,34 +341,50 @@ async function resolve(
   return { tasks: [...found.values()], missing, byFilter };
 }
 
-/** Characters of an id that is whole for certain. */
-const FULL = 14;
-
-function needsNames(selector: Selector): boolean {
-  if (selector.kind === 'part' || selector.kind === 'range') return true;
-  return selector.kind === 'element' && selector.id.length !== FULL;
-}
-
-type Names = Map<string, Located[]>;
-
-/** All entries by the id of their submission, by names alone. */
-async function namesOfAll(q: Queue): Promise<Names> {
-  const names: Names = new Map();
-  for await (const batch of walk(q, { states: STATES })) {
-    for (const at of batch) {
-      const base = at.id.split('.')[0]!;
-      const there = names.get(base);
-      if (there === undefined) names.set(base, [at]);
-      else there.push(at);
-    }
+/** The id, or the part of one, in a word. */
+function textOf(selector: Selector): string | undefined {
+  switch (selector.kind) {
+    case 'id':
+    case 'element':
+    case 'range':
+      return selector.id;
+    case 'part':
+      return selector.text;
+    default:
+      return undefined;
   }
-  return names;
 }
 
-/** The one id that this is a prefix or suffix of. */
-function unique(text: string, names: Names, word: string): string | undefined {
-  if (names.has(text)) return text;
-  const ids = [...names.keys()].filter((id) => id.startsWith(text) || id.endsWith(text));
+function entryId(id: string, selector: Selector): string {
+  return selector.kind === 'element' ? `${id}.${selector.n}` : id;
+}
+
+function isWithin(at: Located, from: number, to: number): boolean {
+  const n = Number(at.id.split('.')[1] ?? Number.NaN);
+  return n >= from && n <= to;
+}
+
+/** The ids of submissions that begin or end with one of the texts, by names alone; looked for twice, as something may be moving. */
+async function idsLike(q: Queue, texts: ReadonlySet<string>): Promise<string[]> {
+  const lengths = [...new Set([...texts].map((text) => text.length))];
+  const found = new Set<string>();
+  for (let pass = 0; pass < 2; pass++) {
+    for await (const batch of walk(q, { states: STATES })) {
+      for (const at of batch) {
+        const id = at.id.split('.')[0]!;
+        if (lengths.some((n) => texts.has(id.slice(0, n)) || texts.has(id.slice(-n)))) found.add(id);
+      }
+    }
+    const ids = [...found];
+    if ([...texts].every((text) => ids.some((id) => id.startsWith(text) || id.endsWith(text)))) break;
+  }
+  return [...found];
+}
+
+/** The one id that this is, or is a prefix or suffix of. */
+function wholeId(text: string | undefined, like: readonly string[], word: string): string | undefined {
+  if (text === undefined || text.length === ID_LENGTH || like.includes(text)) return text;
+  const ids = like.filter((id) => id.startsWith(text) || id.endsWith(text));
   if (ids.length <= 1) return ids[0];
   const shown = ids.slice(0, MOST_SHOWN).join(' ') + (ids.length > MOST_SHOWN ? ` and ${ids.length - MOST_SHOWN} more` : '');
   throw new TqError('AMBIGUOUS', `${visible(word)} is ambiguous, ${ids.length} tasks match: ${shown}`, {
@@ -372,18 +393,6 @@ function unique(text: string, names: Names, word: string): string | undefined {
 }
 
 const MOST_SHOWN = 20;
-
-async function hitsOf(q: Queue, id: string, selector: Selector, names: Names | undefined): Promise<Located[]> {
-  const there = names?.get(id) ?? [];
-  if (selector.kind === 'element') return [...(await locateMany(q, [`${id}.${selector.n}`])).values()];
-  if (selector.kind === 'range') {
-    return there.filter((at) => {
-      const n = Number(at.id.split('.')[1] ?? Number.NaN);
-      return n >= selector.from && n <= selector.to;
-    });
-  }
-  return there.length > 0 ? there : [...(await locateMany(q, [id])).values()];
-}
 
 /** The newest task that this user submitted. */
 async function newestOf(q: Queue, user: string): Promise<Located[]> {

@@ -13,7 +13,7 @@ import { visible } from '../task/visible.ts';
 import { clockTime, commandOf, progressText, relative, stateStyle } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { look, nowOf } from './look.ts';
-import { exitOfMissing, select } from './select.ts';
+import { exitOfMissing, noSuchTask, select } from './select.ts';
 import { defineCommand, type Ctx } from './spec.ts';
 
 export const command = defineCommand({
@@ -36,16 +36,20 @@ async function show(ctx: Ctx): Promise<number> {
   const cache = newCache();
   const alone = selection.tasks.length + selection.missing.length === 1;
   const views: TaskView[] = [];
-  for (const [i, { at: seen }] of selection.tasks.entries()) {
+  const missing = [...selection.missing];
+  for (const { id, at: seen } of selection.tasks) {
     const looked = await look(q, seen, cache);
-    if (looked === undefined) continue;
-    if (ctx.json) views.push(looked.view);
-    else if (!io.out((i > 0 ? '\n' : '') + (await page(q, looked.view, looked.at, io)))) break;
+    if (looked === undefined) {
+      missing.push(noSuchTask(id));
+      continue;
+    }
+    views.push(looked.view);
+    if (!ctx.json && !io.out((views.length > 1 ? '\n' : '') + (await page(q, looked.view, looked.at, io)))) break;
   }
   if (ctx.json && alone && views.length === 1) printJson(views[0], io);
   else if (ctx.json && !(alone && views.length === 0)) printJson(views, io);
-  for (const error of selection.missing) printError(error, error.exit, ctx.json, io);
-  return exitOfMissing(selection);
+  for (const error of missing) printError(error, error.exit, ctx.json, io);
+  return exitOfMissing(views.length, missing);
 }
 
 /** One task for people. */

@@ -14,7 +14,7 @@ import { visible } from '../task/visible.ts';
 import { ownCode, progressText, stateAndReason } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { interruptible } from './interrupt.ts';
-import { expire } from './look.ts';
+import { expire, nowOf } from './look.ts';
 import { readTaskQuietly, select, type Selected } from './select.ts';
 import { defineCommand, type Ctx, type FlagsOf } from './spec.ts';
 
@@ -144,9 +144,10 @@ export async function untilEnded(
     if (options.signal.aborted) return ended;
     const search = looks % LOOKS_BETWEEN_SEARCHES === 0 || missed.size > 0;
     const began = system.monotonic();
-    for (const id of mayExpire) {
+    for (const [id, expiresAt] of mayExpire) {
+      if (left.has(id) && (await nowOf(q)) < expiresAt) continue;
       const at = left.has(id) ? await locate(q, id) : undefined;
-      if (at === undefined || (await expire(q, at))) mayExpire.delete(id);
+      if (at === undefined || at.n > 0 || (await expire(q, at))) mayExpire.delete(id);
     }
     const before = left.size;
     for (const [id, at] of await endedOf(q, left, search)) {
@@ -162,11 +163,12 @@ export async function untilEnded(
 /** Tasks that are skipped if nobody starts them in time. More are left to the workers. */
 const MOST_EXPIRING = 1000;
 
-async function expiring(q: Queue, tasks: readonly Selected[]): Promise<Set<string>> {
-  const found = new Set<string>();
+async function expiring(q: Queue, tasks: readonly Selected[]): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
   for (const { id, at } of tasks.slice(0, MOST_EXPIRING)) {
     if (isTerminal(at.state) || at.n > 0 || at.place.state === 'running') continue;
-    if ((await readTaskQuietly(q, at))?.expiresAt !== undefined) found.add(id);
+    const expiresAt = (await readTaskQuietly(q, at))?.expiresAt;
+    if (expiresAt !== undefined) found.set(id, expiresAt);
   }
   return found;
 }

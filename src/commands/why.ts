@@ -1,7 +1,6 @@
 /**
  * `tq why`: why a task is not running, worker by worker.
  */
-import { EXIT } from '../errors.ts';
 import { printError, printJson } from '../print.ts';
 import type { Located } from '../queue/find.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
@@ -19,7 +18,7 @@ import { isAwake, sights, type Sight } from '../worker/sight.ts';
 import { clockTime, progressText, relative, stateAndReason } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { look, nowOf, type Looked } from './look.ts';
-import { exitOfMissing, isRefusal, readTaskQuietly, select } from './select.ts';
+import { exitOfMissing, isRefusal, noSuchTask, readTaskQuietly, select } from './select.ts';
 import { stateOf } from './show.ts';
 import { defineCommand, type Ctx } from './spec.ts';
 
@@ -53,9 +52,13 @@ async function why(ctx: Ctx): Promise<number> {
   const q = await ctx.queue();
   const farm = new Farm(q, await nowOf(q));
   const found: Because[] = [];
-  for (const { at: seen } of selection.tasks) {
+  const missing = [...selection.missing];
+  for (const { id, at: seen } of selection.tasks) {
     const looked = await look(q, seen);
-    if (looked === undefined) continue;
+    if (looked === undefined) {
+      missing.push(noSuchTask(id));
+      continue;
+    }
     const because = await explain(q, looked, farm);
     found.push(because);
     if (!ctx.json && !io.out(page(because, io))) break;
@@ -63,8 +66,8 @@ async function why(ctx: Ctx): Promise<number> {
   const alone = selection.tasks.length + selection.missing.length === 1;
   if (ctx.json && alone && found.length === 1) printJson(found[0], io);
   else if (ctx.json && !alone) printJson(found, io);
-  for (const error of selection.missing) printError(error, error.exit, ctx.json, io);
-  return selection.missing.length === 0 ? EXIT.ok : exitOfMissing(selection);
+  for (const error of missing) printError(error, error.exit, ctx.json, io);
+  return exitOfMissing(found.length, missing);
 }
 
 function page(b: Because, io: Pick<Ctx['io'], 'paint'>): string {
@@ -140,7 +143,12 @@ async function explain(q: Queue, { view, at }: Looked, farm: Farm): Promise<Beca
     case 'held': {
       const held = await readWhy(q, at.id, at.n, 'held');
       const by = held?.by === undefined || held.by === null ? '' : ` by ${visible(held.by.user)}`;
-      const since = held === undefined ? ' since it was submitted' : ` since ${clockTime(held.at, now)} (${relative(held.at, now)})`;
+      const since =
+        held === undefined
+          ? at.n === 0
+            ? ' since it was submitted'
+            : ''
+          : ` since ${clockTime(held.at, now)} (${relative(held.at, now)})`;
       return { ...base, text: `is held${by}${since}${reason === '' ? '' : `: ${reason}`}; tq release ${view.id} lets it go on` };
     }
     case 'queued': {

@@ -7,12 +7,12 @@ import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
-import { baseOf, cancelName, entryName, parseEntry, randomText } from './layout.ts';
+import { baseOf, entryName, parseEntry, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt, settle, tallyBefore } from './outcome.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
-import { rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { rmdirIfEmpty } from './steps.ts';
 import { putBack } from './set.ts';
 import { ring } from './signal.ts';
 
@@ -143,9 +143,4 @@ async function logTime(q: Queue, id: string, n: number): Promise<number | null> 
   } catch {
     return null;
   }
-}
-
-/** Removes a request whose task is settled by the caller. */
-export async function dropCancel(q: Queue, session: string, id: string, n: number): Promise<void> {
-  await unlinkQuietly(q.fsx, `${q.lay.session(session)}/${cancelName(id, n)}`);
 }

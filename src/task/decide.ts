@@ -14,7 +14,8 @@
  * | cancel                       | canceled           | canceled                                                         |           |
  * | worker sent to sleep or stop | preempted          | queued                                                           |           |
  * | could not be started         | rejected           | queued for others; failed once everyone has rejected it          | rejection |
- * | worker died                  | lost               | as `--on-lost` says; failed after too many that had started      | loss      |
+ * | worker died                  | lost               | as `--on-lost` says; failed after too many                       | loss      |
+ * | worker died before it began  | lost               | queued                                                           |           |
  *
  * Another try, for whatever reason, that would start at the deadline or later is not made: the task waits until then and ends failed.
  */
@@ -157,6 +158,8 @@ function place(input: DecideInput, outcome: OutcomeKind, tally: Tally): Next {
     case 'rejected':
       return input.everyoneRejected === true ? { state: 'failed', ...why } : again(input, tally, 0, why);
     case 'lost':
+      // What never began did no harm: it goes back whatever `--on-lost` says.
+      if (!input.started) return again(input, tally, 0, why);
       if (tally.lost >= MAX_LOST) return { state: 'failed', reason: 'lost too often' };
       if (task.onLost === 'hold') return { state: 'held', ...why };
       return task.onLost === 'fail' ? { state: 'failed', ...why } : again(input, tally, 0, why);

@@ -76,6 +76,7 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     facts,
     log,
     session: '',
+    file: null,
     guardian: null,
     state: 'starting',
     base: 'awake',

@@ -7,6 +7,7 @@ import { queueOfLane, type Requirements } from '../queue/layout.ts';
 import { pulse, readState, readWorker, workerNames, type WorkerFile } from '../queue/registry.ts';
 import { serverNow } from '../queue/clock.ts';
 import type { Queue } from '../queue/open.ts';
+import { unable } from './obstacle.ts';
 import type { Worker } from './worker.ts';
 
 export interface Other {
@@ -79,12 +80,7 @@ export async function readRequirements(q: Queue, lane: string): Promise<Requirem
   return r;
 }
 
-/** Whether a worker's offer meets a lane's requirements at all, free or not. */
-export function canServe(f: Pick<WorkerFile, 'name' | 'queues' | 'offers'>, r: Requirements): boolean {
-  if (r.queue === '' || (!f.queues.includes(r.queue) && !f.queues.includes('*'))) return false;
-  if (r.worker !== undefined && r.worker !== f.name) return false;
-  for (const [k, v] of Object.entries(r.needs ?? {})) {
-    if (v !== undefined && v > (f.offers[k] ?? 0)) return false;
-  }
-  return true;
+/** Whether a worker meets a lane's requirements at all, free or not. */
+export function canServe(file: WorkerFile, r: Requirements): boolean {
+  return r.queue !== '' && unable(file, r) === undefined;
 }

@@ -170,9 +170,10 @@ async function execute(
       return { ...base, ended: { how: 'rejected', reason: `standard input cannot be opened: ${w.q.lay.blob(task.stdin)}: ${errnoOf(error) ?? String(error)}`, exitCode: 126 } };
     }
   }
-  const inUmask = process.umask(w.options.umask);
+  // Only a shared queue has a umask of its own.
+  const inUmask = w.q.config.shared ? process.umask(w.options.umask) : undefined;
   const child = spawnTask({ argv: program.argv, cwd: task.cwd, env, stdin, stdout: logFd, stderr: errFd ?? logFd });
-  process.umask(inUmask);
+  if (inUmask !== undefined) process.umask(inUmask);
   if (stdin !== 'null') fs.closeSync(stdin);
   if (child.kind === 'rejected') {
     await post(w, run, task, env, logFd, errFd);
@@ -201,9 +202,15 @@ function prepare(w: Worker, task: Task, place: Place): { argv: string[] } | { re
       return { reason: `the script cannot be read: ${w.q.lay.blob(task.script)}: ${errnoOf(error) ?? String(error)}` };
     }
   }
-  if (task.shell !== undefined) return { argv: [task.shell, '-c', ...task.command] };
-  if (task.command.length === 0) return { reason: 'the task has no command' };
-  return { argv: task.command };
+  const words = task.command.map((word) => withVars(word, w.options.vars));
+  if (task.shell !== undefined) return { argv: [task.shell, '-c', ...words] };
+  if (words.length === 0) return { reason: 'the task has no command' };
+  return { argv: words };
+}
+
+/** `{var:store}` is what this worker was told with `--var store=...`; a task whose variables it lacks never comes here. */
+function withVars(word: string, vars: Readonly<Record<string, string>>): string {
+  return word.includes('{var:') ? word.replaceAll(/\{var:([A-Za-z0-9_]{1,64})\}/g, (whole, name: string) => vars[name] ?? whole) : word;
 }
 
 async function hook(w: Worker, run: Run, task: Task, command: string, env: Record<string, string>, logFd: number, errFd: number | undefined): Promise<{ ok: boolean; reason: string }> {

@@ -4,7 +4,7 @@
  */
 import type { Claimed, Window } from '../queue/claim.ts';
 import type { Queue } from '../queue/open.ts';
-import type { RunningNow, WorkerState } from '../queue/registry.ts';
+import type { RunningNow, WorkerFile, WorkerState } from '../queue/registry.ts';
 import type { HostFacts } from '../queue/session.ts';
 import type { Observer } from '../queue/undertake.ts';
 import type { Hours } from '../task/hours.ts';
@@ -82,6 +82,8 @@ export interface Worker {
   readonly facts: HostFacts;
   readonly log: Log;
   session: string;
+  /** What is registered of it; null before it is. */
+  file: WorkerFile | null;
   guardian: Guardian | null;
   state: WorkerState;
   /** awake or asleep: what a restart returns to. */

@@ -50,7 +50,10 @@ describe('logs', () => {
     const id = await farm.submit('--', 'sh', '-c', 'echo begun; while [ ! -e go ]; do sleep 0.02; done; printf over');
     const following = farm.start(['logs', '-f', id]);
     const w = await farm.worker();
-    await until(() => following.stdout() === 'begun\n', () => `the first line comes while it runs: ${following.stdout()}`);
+    await until(
+      () => following.stdout() === 'begun\n',
+      () => `the first line comes while it runs: ${following.stdout()}`,
+    );
     touch(farm, 'go');
     expect(await following.ended).toMatchObject({ code: 0, stdout: 'begun\nover' });
     await w.stop();
@@ -142,7 +145,10 @@ describe('logs', () => {
     const w = await farm.worker();
     const id = await farm.submit('-c', 'echo begun; while [ ! -e go ]; do sleep 0.02; done');
     const following = farm.start(['logs', '-f', id]);
-    await until(() => following.stdout() !== '', () => 'it follows');
+    await until(
+      () => following.stdout() !== '',
+      () => 'it follows',
+    );
     following.signal('SIGINT');
     const ran = await following.ended;
     expect(ran.code).toBe(130);

@@ -15,7 +15,11 @@ const touch = (farm: Farm, name: string): void => fs.writeFileSync(path.join(far
 describe('ls', () => {
   it('J1: the newest unfinished task is first, -a shows the finished ones too', async () => {
     const farm = await makeFarm();
-    const [a, b, c] = [await farm.submit('--', 'true'), await farm.submit('--hold', '--', 'true'), await farm.submit('-q', 'other', '--', 'true')];
+    const [a, b, c] = [
+      await farm.submit('--', 'true'),
+      await farm.submit('--hold', '--', 'true'),
+      await farm.submit('-q', 'other', '--', 'true'),
+    ];
     const w = await farm.worker();
     await farm.reaches(a, 'done');
     expect(await ids(farm)).toEqual([c, b]);
@@ -77,7 +81,9 @@ describe('ls', () => {
     await farm.submit('--', 'true');
     await farm.submit('--hold', '--', 'true');
     await farm.submit('--in', '1h', '--', 'true');
-    const files = (fs.readdirSync(farm.queue, { recursive: true }) as string[]).filter((name) => /^(queued|held|delayed)\/.*\.json$/.test(name));
+    const files = (fs.readdirSync(farm.queue, { recursive: true }) as string[]).filter((name) =>
+      /^(queued|held|delayed)\/.*\.json$/.test(name),
+    );
     expect(await farm.ok(['ls', '--count'])).toBe(`${files.length}\n`);
   });
 
@@ -88,7 +94,17 @@ describe('ls', () => {
     const b = await farm.submit('--', 'true');
     const all = JSON.parse(await farm.ok(['ls', '--json'])) as TaskView[];
     expect(all.map((t) => t.id)).toEqual([b, a]);
-    expect(all[1]).toMatchObject({ schema: 'tq.task/1', name: 'x', state: 'queued', queue: 'default', priority: 0, command: ['printf', 'a b'], attempts: [], worker: null, notes: [] });
+    expect(all[1]).toMatchObject({
+      schema: 'tq.task/1',
+      name: 'x',
+      state: 'queued',
+      queue: 'default',
+      priority: 0,
+      command: ['printf', 'a b'],
+      attempts: [],
+      worker: null,
+      notes: [],
+    });
     expect(all[1]!.submittedAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
     const lines = (await farm.ok(['ls', '--ndjson'])).trimEnd().split('\n');
     expect(lines.map((line) => (JSON.parse(line) as TaskView).id)).toEqual([b, a]);
@@ -98,10 +114,10 @@ describe('ls', () => {
     const farm = await makeFarm();
     const w = await farm.worker(['-j', '2']);
     const submits = Promise.all(Array.from({ length: 30 }, () => farm.submit('--', 'true')));
-    let over = false;
-    void submits.then(() => (over = true));
+    const submitting = { over: false };
+    void submits.then(() => (submitting.over = true));
     const seen = new Set<string>();
-    while (!over) {
+    while (!submitting.over) {
       const all = JSON.parse(await farm.ok(['ls', '-a', '--json'])) as TaskView[];
       expect(new Set(all.map((t) => t.id)).size).toBe(all.length);
       for (const t of all) seen.add(t.id);
@@ -149,7 +165,10 @@ describe('ls', () => {
   it('A9: a task that was not started in time is skipped by whoever looks', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--expires', '50ms', '--', 'true');
-    await until(async () => (await ids(farm)).length === 0, () => 'the task is not listed any more');
+    await until(
+      async () => (await ids(farm)).length === 0,
+      () => 'the task is not listed any more',
+    );
     expect(await farm.show(id)).toMatchObject({ state: 'skipped', attempt: 0 });
     expect((await farm.show(id)).reason).toContain('expired');
   });
@@ -204,7 +223,10 @@ describe('show', () => {
     const farm = await makeFarm();
     const w = await farm.worker();
     const id = await farm.submit('--', 'sh', '-c', `echo '40 epoch 4' > "$TQ_PROGRESS_FILE"; while [ ! -e go ]; do sleep 0.02; done`);
-    await until(async () => (await farm.show(id)).progress !== null, () => 'progress is shown');
+    await until(
+      async () => (await farm.show(id)).progress !== null,
+      () => 'progress is shown',
+    );
     expect((await farm.show(id)).progress).toEqual({ percent: 40, message: 'epoch 4' });
     expect(await farm.ok(['show', id])).toMatch(/progress +40% epoch 4\n/);
     expect(await farm.ok(['ls'])).toMatch(new RegExp(`${id} +running .*40% epoch 4`));
@@ -231,7 +253,10 @@ describe('why', () => {
     ]);
     fs.writeFileSync(path.join(farm.queue, 'workers/asleep/want'), 'asleep\n');
     const running = await (async () => {
-      await until(async () => /asleep +asleep/.test(await farm.ok(['worker', 'ls'])), () => 'one is asleep');
+      await until(
+        async () => /asleep +asleep/.test(await farm.ok(['worker', 'ls'])),
+        () => 'one is asleep',
+      );
       const id = await farm.submit('--worker', 'busy', ...untilFile('go'));
       await farm.reaches(id, 'running');
       return id;
@@ -269,7 +294,10 @@ describe('why', () => {
     const farm = await makeFarm();
     const gated = await farm.worker(['--name', 'gated', '--gate', 'test -f open']);
     const id = await farm.submit('-q', 'default', '--', 'true');
-    await until(async () => /gated: .*gate/.test(await farm.ok(['why', id])), () => 'the gate is named');
+    await until(
+      async () => /gated: .*gate/.test(await farm.ok(['why', id])),
+      () => 'the gate is named',
+    );
     touch(farm, 'open');
     await farm.reaches(id, 'done');
     const long = await farm.submit(...untilFile('go'));
@@ -303,7 +331,11 @@ describe('why', () => {
     const blocker = await farm.submit('--worker', 'w2', ...untilFile('go'));
     await farm.reaches(blocker, 'running');
     const id = await farm.submit('--retries', '5', '--backoff', 'none', '--', 'false');
-    await until(async () => (await farm.ok(['why', id])).includes('w1: failed it before, leaves it to others for now'), () => 'w1 leaves it');
+    await until(
+      async () => (await farm.ok(['why', id])).includes('w1: failed it before, leaves it to others for now'),
+      () => 'w1 leaves it',
+    );
+    expect((await farm.show(id)).state).toBe('queued');
     touch(farm, 'go');
     await Promise.all([w1.stop(), w2.stop()]);
   });
@@ -317,11 +349,18 @@ describe('status', () => {
     const first = await farm.submit('--hold', '--', 'true');
     expect(await word()).toBe('waiting');
     const w = await farm.worker(['--name', 'w1']);
-    await until(async () => (await word()) === 'idle', () => 'only held work: idle');
+    await until(
+      async () => (await word()) === 'idle',
+      () => 'only held work: idle',
+    );
     const id = await farm.submit(...untilFile('go'));
     await farm.reaches(id, 'running');
     expect(await word()).toBe('active');
-    expect(JSON.parse(await farm.ok(['status', '--json']))).toMatchObject({ status: 'active', tasks: { running: 1, held: 1, queued: 0 }, workers: { awake: 1, asleep: 0 } });
+    expect(JSON.parse(await farm.ok(['status', '--json']))).toMatchObject({
+      status: 'active',
+      tasks: { running: 1, held: 1, queued: 0 },
+      workers: { awake: 1, asleep: 0 },
+    });
     touch(farm, 'go');
     await farm.reaches(id, 'done');
     await farm.submit('-q', 'unserved', '--', 'true');
@@ -330,7 +369,10 @@ describe('status', () => {
     expect((await farm.show(first)).state).toBe('canceled');
     expect(await word()).toBe('idle');
     fs.writeFileSync(path.join(farm.queue, 'workers/w1/want'), 'asleep\n');
-    await until(async () => (await word()) === 'asleep', () => 'all asleep, no work');
+    await until(
+      async () => (await word()) === 'asleep',
+      () => 'all asleep, no work',
+    );
     await w.stop();
     expect(await word()).toBe('empty');
   });
@@ -342,13 +384,21 @@ describe('workers', () => {
     const w = await farm.worker(['--name', 'w1', '-j', '2']);
     const id = await farm.submit(...untilFile('go'));
     await farm.reaches(id, 'running');
-    await until(async () => /w1 +awake +1\/2/.test(await farm.ok(['worker', 'ls'])), () => 'it runs one of two');
+    await until(
+      async () => /w1 +awake +1\/2/.test(await farm.ok(['worker', 'ls'])),
+      () => 'it runs one of two',
+    );
     fs.writeFileSync(path.join(farm.queue, 'workers/w1/want'), 'asleep\n');
     expect(await farm.ok(['worker', 'ls'])).toMatch(/w1 +awake -> asleep +1\/2/);
-    expect(JSON.parse(await farm.ok(['worker', 'ls', '--json']))).toMatchObject([{ name: 'w1', state: 'awake', want: 'asleep', alive: true, jobs: 2, running: [id] }]);
+    expect(JSON.parse(await farm.ok(['worker', 'ls', '--json']))).toMatchObject([
+      { name: 'w1', state: 'awake', want: 'asleep', alive: true, jobs: 2, running: [id] },
+    ]);
     expect(await farm.ok(['worker', 'show', 'w1'])).toContain(id);
     touch(farm, 'go');
-    await until(async () => /w1 +asleep +0\/2/.test(await farm.ok(['worker', 'ls'])), () => 'then it is asleep');
+    await until(
+      async () => /w1 +asleep +0\/2/.test(await farm.ok(['worker', 'ls'])),
+      () => 'then it is asleep',
+    );
     await w.stop();
     expect(await farm.ok(['worker', 'ls'])).toMatch(/w1 +offline/);
   });
@@ -371,8 +421,13 @@ describe('workers', () => {
     // The machine is gone: the worker, its guardian and its children at once.
     for (const pid of [w.pid, ...childrenOf(w.pid)]) process.kill(pid, 'SIGKILL');
     await w.ended;
-    await until(async () => /w1 +awake \(not alive\) +1\//.test(await farm.ok(['worker', 'ls'])), () => 'it is not alive');
-    expect(JSON.parse(await farm.ok(['worker', 'ls', '--json']))).toMatchObject([{ name: 'w1', state: 'awake', alive: false, running: [id] }]);
+    await until(
+      async () => /w1 +awake \(not alive\) +1\//.test(await farm.ok(['worker', 'ls'])),
+      () => 'it is not alive',
+    );
+    expect(JSON.parse(await farm.ok(['worker', 'ls', '--json']))).toMatchObject([
+      { name: 'w1', state: 'awake', alive: false, running: [id] },
+    ]);
     expect(await farm.ok(['ls'])).toMatch(new RegExp(`${id} +running .*worker is not alive`));
     expect(await farm.ok(['why', id])).toContain('that worker is not alive');
   });

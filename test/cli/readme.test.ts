@@ -29,8 +29,7 @@ function sh(script: string): { code: number | null; output: string; dir: string 
   const home = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'tq-readme-')));
   onTestFinished(() => fs.rmSync(home, { recursive: true, force: true }));
   fs.mkdirSync(`${home}/bin`);
-  fs.mkdirSync(`${home}/job/.tq`, { recursive: true });
-  fs.rmdirSync(`${home}/job/.tq`);
+  fs.mkdirSync(`${home}/job`);
   fs.symlinkSync(TQ, `${home}/bin/tq`);
   const env = { PATH: `${home}/bin:${process.env['PATH']}`, HOME: home, LANG: 'C.UTF-8' };
   const ran = spawnSync('sh', ['-c', `exec 2>&1\n${script}`], { cwd: `${home}/job`, env, encoding: 'utf8' });
@@ -45,7 +44,7 @@ function masked(output: string, dir: string): string[] {
     .split('\n')
     .map((line) =>
       line
-        .replaceAll(/\b[0-9a-z]{9}[0-9a-z]{5}\b(?=\.a\d|\s|$)/g, 'ID')
+        .replaceAll(/\b[0-9a-z]{14}\b(?=\.a\d|\s|$)/g, 'ID')
         .replaceAll(/\b\d+(?:\.\d+)?(?:ms|s)\b/g, 'T')
         .replaceAll(/\s+/g, ' ')
         .trim(),
@@ -71,7 +70,7 @@ describe('the README', () => {
     }
   });
 
-  it.each(blocks('sh').map((block, i) => ({ i, block })))('runs to its end with runnable block $i', ({ block }) => {
+  it.each(blocks('sh').map((block, i) => ({ n: `${i + 1}`, block })))('runs to its end with runnable block $n', ({ block }) => {
     const { code, output } = sh(`tq init > /dev/null\nset -e\n${block}`);
     expect({ code, output }).toEqual({ code: 0, output });
     expect(output).not.toMatch(/^tq: /m);

@@ -27,6 +27,10 @@ describe('wait', () => {
     const first = await farm.worker(['--name', 'w1']);
     await farm.reaches(id, 'running');
     first.signal('SIGTERM');
+    await until(
+      async () => (await farm.ok(['worker', 'ls'])).includes('awake -> offline'),
+      () => 'the first signal is seen',
+    );
     first.signal('SIGTERM');
     await first.ended;
     const second = await farm.worker(['--name', 'w1']);
@@ -156,7 +160,10 @@ describe('wait', () => {
     const farm = await makeFarm();
     const id = await farm.submit('--', 'true');
     const waiting = farm.start(['wait', '--progress', id]);
-    await until(() => waiting.stderr() !== '', () => 'it waits');
+    await until(
+      () => waiting.stderr() !== '',
+      () => 'it waits',
+    );
     waiting.signal('SIGINT');
     const ran = await waiting.ended;
     expect(ran.code).toBe(130);
@@ -195,7 +202,10 @@ describe('run', () => {
     const farm = await makeFarm();
     const w = await farm.worker();
     const running = farm.start(['run', '-c', 'echo begun; while [ ! -e go ]; do sleep 0.02; done']);
-    await until(() => running.stdout() === 'begun\n', () => 'it runs');
+    await until(
+      () => running.stdout() === 'begun\n',
+      () => 'it runs',
+    );
     running.signal('SIGINT');
     const ran = await running.ended;
     expect(ran.code).toBe(130);
@@ -209,7 +219,10 @@ describe('run', () => {
   it('A11: without an awake worker it says once that it waits for one', async () => {
     const farm = await makeFarm();
     const running = farm.start(['run', '--', 'echo', 'hi']);
-    await until(() => running.stderr() !== '', () => 'it says so');
+    await until(
+      () => running.stderr() !== '',
+      () => 'it says so',
+    );
     expect(running.stderr()).toMatch(/^tq: [0-9a-z]+ waits for a worker: there is none/);
     const w = await farm.worker();
     expect(await running.ended).toMatchObject({ code: 0, stdout: 'hi\n' });
@@ -239,7 +252,11 @@ describe('run', () => {
     const waited = await farm.tq(['submit', '--wait', '--', 'sh', '-c', 'echo o; exit 7']);
     expect(waited.code).toBe(7);
     expect(waited.stdout).toMatch(/^[0-9a-z]{10,16}\n$/);
-    expect(await farm.tq(['submit', '--follow', '--', 'sh', '-c', 'echo o; echo e >&2; exit 7'])).toMatchObject({ code: 7, stdout: 'o\n', stderr: 'e\n' });
+    expect(await farm.tq(['submit', '--follow', '--', 'sh', '-c', 'echo o; echo e >&2; exit 7'])).toMatchObject({
+      code: 7,
+      stdout: 'o\n',
+      stderr: 'e\n',
+    });
     await w.stop();
   });
 

@@ -115,13 +115,16 @@ async function buried(session, seconds) {
   );
 }
 
+/** Single submits on one client and a worker that runs them on the other, in a queue of their own. */
 async function measure() {
+  const use = `export TQ_DIR=${QUEUE}-measured`;
   const worker = `${TQ} worker -j1 --until-empty`;
+  await must('c1', `${TQ} init ${QUEUE}-measured --lease ${LEASE_S}s`);
   // Once, so that what each client asks only once is not counted.
-  for (const host of ['c1', 'c2']) await must(host, `${TQ} submit -- true && ${worker}`);
-  const submits = await calls('c1', `for i in $(seq ${MEASURED}); do ${TQ} submit -- true > /dev/null || exit 1; done`);
-  const runs = await calls('c2', worker);
-  const empty = await calls('c2', worker);
+  for (const host of ['c1', 'c2']) await must(host, `${use}; ${TQ} submit -- true && ${worker}`);
+  const submits = await calls('c1', `${use}; for i in $(seq ${MEASURED}); do ${TQ} submit -- true > /dev/null || exit 1; done`);
+  const runs = await calls('c2', `${use}; ${worker}`);
+  const empty = await calls('c2', `${use}; ${worker}`);
   const perSubmit = submits / MEASURED;
   const perRun = (runs - empty) / MEASURED;
   const all = perSubmit + perRun;
@@ -129,7 +132,6 @@ async function measure() {
     `      NFSv${version}: calls per task: submit ${perSubmit.toFixed(1)} + run ${perRun.toFixed(1)} = ${all.toFixed(1)}; start and stop of a worker ${empty}`,
   );
   if (version === '4.2') check(all <= CALLS_PER_TASK, `a task costs at most ${CALLS_PER_TASK} calls`, all.toFixed(1));
-  return MEASURED + 2;
 }
 
 async function measureIdle() {
@@ -156,8 +158,8 @@ async function submitAll() {
   return ids;
 }
 
-async function withFaults(before) {
-  const done = (n) => until(async () => ((await count('done')) >= before + n ? true : undefined), 60);
+async function withFaults() {
+  const done = (n) => until(async () => ((await count('done')) >= n ? true : undefined), 60);
 
   check(
     (await startWorker('c1', 'w1', 4)) !== undefined && (await startWorker('c2', 'w2', 4)) !== undefined,
@@ -191,8 +193,8 @@ async function withFaults(before) {
   check((await startWorker('c1', 'w1', 4)) !== undefined, 'after its next boot a worker starts there under the old name');
 
   await run('fault.sh', ['reboot', 's'], { seconds: 90 });
-  const all = await until(async () => ((await count('done')) >= before + TASKS ? true : undefined), 120, 1000);
-  check(all === true, 'all tasks end done after the server was restarted', `${(await count('done')) - before}`);
+  const all = await until(async () => ((await count('done')) >= TASKS ? true : undefined), 120, 1000);
+  check(all === true, 'all tasks end done after the server was restarted', `${await count('done')}`);
   const waited = await on('c2', `${TQ} wait --timeout 60s`, 70);
   check(waited.code === 0, 'tq wait finds nothing unfinished', waited.err);
   for (const [host, name] of [
@@ -239,7 +241,7 @@ async function fetchAll() {
   return { entries, trails, outcomes };
 }
 
-async function judge(ids, before) {
+async function judge(ids) {
   const { entries, trails, outcomes } = await fetchAll();
   const places = Map.groupBy(
     entries.filter((e) => e.place !== 'runs'),
@@ -247,7 +249,7 @@ async function judge(ids, before) {
   );
   const where = [...places].map(([place, list]) => `${list.length} ${place}`).join(', ');
   const done = new Set((places.get('done') ?? []).map((e) => e.name.split('.')[0]));
-  check(places.size === 1 && (places.get('done') ?? []).length === before + TASKS, 'V1: each task is one file, in done', where);
+  check(places.size === 1 && (places.get('done') ?? []).length === TASKS, 'V1: each task is one file, in done', where);
   check(
     ids.every((id) => done.has(id)),
     'every id that submit printed is there',
@@ -293,11 +295,12 @@ async function smoke() {
     const init = await on('c1', `${TQ} init ${QUEUE} --lease ${LEASE_S}s`);
     check(init.code === 0 && init.out.trim() === QUEUE, 'L1: tq init makes a queue on the share', init.err);
     await must('c1', `mkdir ${TRAILS}`);
-    const before = await measure();
     const ids = await submitAll();
     await measureIdle();
-    await withFaults(before);
-    await judge(ids, before);
+    // Not earlier: a server hands out no files for a client's own (delegations) in its first half minute, and these save calls.
+    await measure();
+    await withFaults();
+    await judge(ids);
   } finally {
     if (failed > 0) await logs();
     await run('down.sh', []);

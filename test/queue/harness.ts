@@ -19,6 +19,8 @@ const EPOCH_MS = (36 ** 5 * 293_000) / 10;
 /** How far the clock goes on with each file call, ms, and the tick of the simulated server's timestamps. */
 const CALL_MS = 0.05;
 const TICK_MS = 4;
+/** Turns of the event loop in which a process must get to its next call; a module that is loaded takes thousands. */
+const MOST_TURNS = 2_000_000;
 
 export interface Rng {
   /** 0 up to but not including 1. */
@@ -533,8 +535,11 @@ export class World {
 
   /** Until the process waits for a call or a timer, or is over. */
   private async rest(proc: Proc): Promise<void> {
-    do await new Promise<void>((resolve) => setImmediate(resolve));
-    while (proc.status === 'runs' && proc.waits === 0);
+    for (let turns = 0; ; turns++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (proc.status !== 'runs' || proc.waits > 0) return;
+      if (turns > MOST_TURNS) throw new Violation(`${proc.name} waits for something that is no file call and no timer\n${this.trace().slice(-40).join('\n')}`);
+    }
   }
 
   private tell(call: Call, answer: string): void {

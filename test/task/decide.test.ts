@@ -128,10 +128,10 @@ describe('decideNext', () => {
     expect(nextOf({ ended: exited(1), snoozeMs: 600_000, task: { retries: 1 } })).toMatchObject({ dueAt: END + 1000 });
   });
 
-  it('D4: a snooze that would reach the deadline ends the task', () => {
+  it('D4: a snooze across the deadline ends there', () => {
     const task = { deadlineMs: 65_000 };
-    expect(nextOf({ task, ended: exited(75), snoozeMs: 59_999 })).toMatchObject({ state: 'delayed' });
-    expect(nextOf({ task, ended: exited(75), snoozeMs: 60_000 })).toEqual({ state: 'failed', reason: 'deadline' });
+    expect(nextOf({ task, ended: exited(75), snoozeMs: 59_999 })).toMatchObject({ state: 'delayed', dueAt: END + 59_999 });
+    expect(nextOf({ task, ended: exited(75), snoozeMs: 600_000 })).toMatchObject({ state: 'delayed', dueAt: START + 65_000 });
   });
 
   it('D4: 78 is final whatever is left of the retries', () => {
@@ -141,14 +141,12 @@ describe('decideNext', () => {
     });
   });
 
-  it('B10: no attempt is to start at the deadline or later, counted from the first start', () => {
+  it('B10: a wait ends at the deadline, counted from the first start, and at the deadline the task is failed', () => {
     const task = { retries: 99, deadlineMs: 6000 };
-    expect(nextOf({ task })).toEqual({ state: 'failed', reason: 'deadline' });
+    expect(nextOf({ task: { ...task, deadlineMs: 5000 } })).toEqual({ state: 'failed', reason: 'deadline' });
+    expect(nextOf({ task: { ...task, deadlineMs: 5500 } })).toMatchObject({ state: 'delayed', dueAt: START + 5500 });
     expect(nextOf({ task: { ...task, deadlineMs: 6001 } })).toMatchObject({ state: 'delayed', dueAt: END + 1000 });
-    expect(nextOf({ task: { ...task, deadlineMs: 6001 }, tally: { firstStartedAt: START - 1 } })).toEqual({
-      state: 'failed',
-      reason: 'deadline',
-    });
+    expect(nextOf({ task: { ...task, deadlineMs: 5500 }, tally: { firstStartedAt: START - 500 } })).toEqual({ state: 'failed', reason: 'deadline' });
     for (const ended of [lost, rejected, cause('preempted')]) {
       expect(nextOf({ task: { deadlineMs: 5000 }, ended })).toEqual({ state: 'failed', reason: 'deadline' });
       expect(nextOf({ task: { deadlineMs: 5001 }, ended })).toMatchObject({ state: 'queued' });
@@ -314,10 +312,10 @@ describe('the life of a task', () => {
   });
 
   it('D7: lost, rejected, snoozed and preempted attempts never end a task because of its retries', () => {
-    everyStep(({ outcome, next, input: { task, everyoneRejected, endedAt, snoozeMs }, after }) => {
+    everyStep(({ outcome, next, input: { task, everyoneRejected, endedAt }, after }) => {
       if (!['lost', 'rejected', 'snoozed', 'preempted'].includes(outcome) || next.state !== 'failed') return;
       const limit = deadlineAt(task, after);
-      const late = limit !== null && endedAt + (outcome === 'snoozed' ? (snoozeMs ?? 60_000) : 0) >= limit;
+      const late = limit !== null && endedAt >= limit;
       const given =
         (outcome === 'rejected' && everyoneRejected === true) ||
         (outcome === 'lost' && (task.onLost === 'fail' || after.lost === MAX_LOST));
@@ -325,11 +323,12 @@ describe('the life of a task', () => {
     });
   });
 
-  it('B10: never queues or delays to the deadline or beyond, and waits from the end of the attempt', () => {
+  it('B10: never queues at the deadline, never delays beyond it, and waits from the end of the attempt', () => {
     everyStep(({ next, input: { task, endedAt }, after }) => {
       if (next.state !== 'queued' && next.state !== 'delayed') return;
       const dueAt = next.state === 'delayed' ? next.dueAt : endedAt;
-      expect(dueAt).toBeLessThan(deadlineAt(task, after) ?? Infinity);
+      expect(endedAt).toBeLessThan(deadlineAt(task, after) ?? Infinity);
+      expect(dueAt).toBeLessThanOrEqual(deadlineAt(task, after) ?? Infinity);
       expect(dueAt > endedAt).toBe(next.state === 'delayed');
     });
   });

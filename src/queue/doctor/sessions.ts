@@ -7,7 +7,7 @@ import { settleLost } from '../bury.ts';
 import { carryCancel } from '../cancel.ts';
 import { serverNowOrLocal } from '../clock.ts';
 import { sessions } from '../find.ts';
-import { isGone, listOrEmpty } from '../fsx.ts';
+import { isGone, listOrEmpty, type FileInfo } from '../fsx.ts';
 import { parseEntry, type Entry } from '../layout.ts';
 import type { Queue } from '../open.ts';
 import { holderOf, pulse, readWorker, workerNames } from '../registry.ts';
@@ -29,7 +29,7 @@ export async function examineSessions(x: Examination): Promise<void> {
     }
     const why = verdict === 'unknown' ? await whySilent(q, session) : undefined;
     if (why === undefined) await examineLiving(x, session);
-    else silent.push({ session, finding: { level: 'error', code: why.code, message: `${whoIs(session)} ${why.text}${await holding(q, session)}`, file: q.lay.session(session) } });
+    else silent.push({ session, finding: { level: (await entriesIn(q, session)).length > 0 ? 'error' : 'warning', code: why.code, message: `${whoIs(session)} ${why.text}${await holding(q, session)}`, file: q.lay.session(session) } });
   }
   await examineSilent(x, silent);
   await examineSpool(x, there);
@@ -85,7 +85,7 @@ async function whySilent(q: Queue, session: string): Promise<{ code: string; tex
     return silentMs > q.leaseMs ? { code: 'silent-worker', text: `has given no sign of life for ${formatDuration(silentMs)}` } : undefined;
   }
   // A worker that just starts has its directory before its registration.
-  const age = now - (await mtimeOf(q, q.lay.session(session), now));
+  const age = now - (await lastClaimIn(q, session, now));
   if (age <= q.leaseMs) return undefined;
   const registered = owner !== undefined && (await readWorker(q, owner))?.session === session;
   return registered
@@ -93,11 +93,27 @@ async function whySilent(q: Queue, session: string): Promise<{ code: string; tex
     : { code: 'unknown-session', text: `(session ${session}) is not registered` };
 }
 
+/** When the newest entry came into its directory. The directory's own times tell nothing: every careful look at it changes them. */
+async function lastClaimIn(q: Queue, session: string, otherwise: number): Promise<number> {
+  const times: number[] = [];
+  for (const e of await entriesIn(q, session)) {
+    const info = await statOf(q, `${q.lay.session(session)}/${e.name}`);
+    if (info !== undefined) times.push(info.ctimeMs);
+  }
+  if (times.length > 0) return Math.max(...times);
+  // Without entries it holds nothing, and when it was made is good enough; where that is not told, it is old.
+  return (await statOf(q, q.lay.session(session)))?.birthtimeMs ?? otherwise;
+}
+
 async function mtimeOf(q: Queue, path: string, otherwise: number): Promise<number> {
+  return (await statOf(q, path))?.mtimeMs ?? otherwise;
+}
+
+async function statOf(q: Queue, path: string): Promise<FileInfo | undefined> {
   try {
-    return (await q.fsx.stat(path)).mtimeMs;
+    return await q.fsx.stat(path);
   } catch (error) {
-    if (isGone(error)) return otherwise;
+    if (isGone(error)) return undefined;
     throw error;
   }
 }

@@ -170,7 +170,7 @@ function ahead(w: Worker): number {
 
 async function serves(w: Worker, lane: string): Promise<boolean> {
   const r = await readRequirements(w.q, lane);
-  return canServe({ name: w.options.name, queues: w.options.queues, offers: w.options.offers }, r);
+  return w.file !== null && canServe(w.file, r);
 }
 
 /** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */

@@ -26,7 +26,7 @@ export const starting: StateModule = {
     await mkdirp(q.fsx, q.lay.session(session));
     dropSpares();
     w.scratch = openScratch(q, session);
-    await writeWorker(q, {
+    w.file = {
       name: options.name,
       session,
       host: w.facts.host,
@@ -45,8 +45,11 @@ export const starting: StateModule = {
         maxTasks: options.maxTasks,
         untilEmpty: options.untilEmpty,
         timeLimitMs: options.timeLimitMs,
+        vars: Object.keys(options.vars),
+        handlers: [],
       },
-    });
+    };
+    await writeWorker(q, w.file);
     const began = performance.now();
     await beat(q, options.name, session, ++w.counter);
     w.confirmedMs = began;

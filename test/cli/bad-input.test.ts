@@ -1,0 +1,218 @@
+/** What is wrong is said with its exit code, named with its text, and changes nothing: words, names, states, queues, permissions. */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { put, treeOf } from '../helpers/files.ts';
+import { makeFarm, TQ, type Farm } from '../helpers/tq.ts';
+
+const NEVER = '00000000000000';
+
+/** Runs it as usual and with `--json`: the code, the words, and that nothing in the queue changed. */
+async function refuses(farm: Farm, args: string[], code: number, ...words: string[]): Promise<void> {
+  const before = treeOf(farm.queue);
+  const ran = await farm.tq(args);
+  expect([ran.code, ran.stdout], `tq ${args.join(' ')}: ${ran.stderr}`).toEqual([code, '']);
+  expect(ran.stderr).toMatch(/^tq: /);
+  for (const word of words) expect(ran.stderr, `tq ${args.join(' ')}`).toContain(word);
+  const json = await farm.tq([args[0]!, '--json', ...args.slice(1)]);
+  expect(json.code).toBe(code);
+  if (json.stdout !== '') JSON.parse(json.stdout);
+  for (const line of json.stderr.trim().split('\n')) {
+    const { error } = JSON.parse(line) as { error: Record<string, unknown> };
+    expect(error).toMatchObject({ code: expect.stringMatching(/^[A-Z_]+$/) as string, exit: code, message: expect.stringMatching(/./) as string });
+    expect(Object.keys(error)).toEqual(['code', 'exit', 'message', 'hint']);
+  }
+  expect(treeOf(farm.queue)).toEqual(before);
+}
+
+describe('words', () => {
+  it('M1: wrong usage of the changing verbs exits 2 and names the flag and the text', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--hold', '--', 'true');
+    for (const verb of ['cancel', 'retry', 'hold', 'release', 'rm']) {
+      await refuses(farm, [verb], 2, `tq ${verb}: which tasks?`);
+      await refuses(farm, [verb, id, '--nosuch'], 2, "'--nosuch'");
+      await refuses(farm, [verb, 'x!'], 2, "'x!'");
+      await refuses(farm, [verb, '-s', 'dne'], 2, '--state', "'dne'");
+    }
+    await refuses(farm, ['retry', id, '--in', '5x'], 2, '--in', "'5x'");
+    await refuses(farm, ['release', id, '--result', '{'], 2, '--result', "'{'");
+    for (const p of ['100', '-100', '1.5', 'high', '']) await refuses(farm, ['set', id, `--priority=${p}`], 2, '--priority', `'${p}'`);
+    await refuses(farm, ['set', id, '--timeout', 'soon'], 2, '--timeout', "'soon'");
+    await refuses(farm, ['set', id, '--in', '-1s'], 2, '--in', "'-1s'");
+    await refuses(farm, ['set', id, '-l', 'novalue'], 2, '--label', "'novalue'");
+    await refuses(farm, ['note', id], 2, 'TEXT is missing');
+    await refuses(farm, ['note', '@all', 'x'], 2, 'one id');
+    await refuses(farm, ['gc', '--keep', 'week'], 2, '--keep', "'week'");
+    await refuses(farm, ['gc', 'extra'], 2, "'extra'");
+    await refuses(farm, ['completion', 'tcsh'], 2, "'tcsh'");
+    expect((await farm.show(id)).state).toBe('held');
+  });
+
+  it('L7: a name that leads out of the queue is refused', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--hold', '--', 'true');
+    for (const name of ['../x', 'a/b', '..', '.hidden', '-x', '']) {
+      await refuses(farm, ['set', id, `--queue=${name}`], 2, '--queue', `'${name}'`);
+      await refuses(farm, ['hold', `--group=${name}`], 2, '--group', `'${name}'`);
+    }
+    for (const verb of ['wake', 'sleep', 'stop', 'restart', 'rm']) for (const name of ['..', '../tq.json', 'a/b']) await refuses(farm, ['worker', verb, name], 2, `'${name}'`);
+    expect(fs.existsSync(path.join(farm.queue, 'tq.json'))).toBe(true);
+  });
+
+  it('J11: what is wrong is shown without its control characters', async () => {
+    const farm = await makeFarm();
+    const evil = '\u001b]0;owned\u0007\u202e';
+    for (const args of [['cancel', evil], ['set', evil, '-p', '1'], ['hold', '-q', evil], ['release', 'abcd', '--result', evil], ['worker', 'stop', evil], ['gc', '--keep', evil], ['progress', evil]]) {
+      const ran = await farm.tq(args);
+      expect(ran.code, `tq ${args[0]}`).toBe(2);
+      expect(ran.stdout + ran.stderr).not.toMatch(/[\u001b\u0007\u202e]/);
+    }
+  });
+});
+
+describe('what is not there', () => {
+  it('M1: an id, a filter or a worker that matches nothing exits 3', async () => {
+    const farm = await makeFarm();
+    for (const verb of ['cancel', 'retry', 'hold', 'release', 'rm']) {
+      await refuses(farm, [verb, NEVER], 3, NEVER);
+      await refuses(farm, [verb, '-g', 'nosuch'], 3);
+      await refuses(farm, [verb, '@last'], 3);
+    }
+    await refuses(farm, ['set', NEVER, '-p', '1'], 3, NEVER);
+    await refuses(farm, ['note', NEVER, 'text'], 3, NEVER);
+    for (const verb of ['wake', 'sleep', 'stop', 'restart', 'rm']) {
+      await refuses(farm, ['worker', verb, 'nobody'], 3, 'nobody');
+      await refuses(farm, ['worker', verb, 'no*'], 3, 'no*');
+      await refuses(farm, ['worker', verb], 2, 'which worker');
+    }
+    expect(await farm.ok(['ls', '-a', '--count'])).toBe('0\n');
+  });
+
+  it('M1: of several ids with one unknown the others are done, and it exits 5', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    const ran = await farm.tq(['hold', NEVER, id]);
+    expect([ran.code, ran.stdout]).toEqual([5, `${id}\n`]);
+    expect(ran.stderr).toContain(NEVER);
+  });
+});
+
+describe('workers', () => {
+  it('C8 C9: stop, restart and rm are refused with 5 where they cannot be done', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1']);
+    expect((await farm.tq(['worker', 'restart', 'w1'])).code).toBe(5);
+    expect((await farm.tq(['worker', 'rm', 'w1'])).code).toBe(5);
+    await w.stop();
+    await refuses(farm, ['worker', 'stop', 'w1'], 5, 'not alive');
+    await refuses(farm, ['worker', 'restart', '--all'], 5, 'not alive');
+    expect(await farm.ok(['worker', 'rm', '--all'])).toBe('w1\n');
+    await refuses(farm, ['worker', 'rm', 'w1'], 3, 'w1');
+  });
+
+  it('C5: while it is offline, asking for what it will be takes the request back', async () => {
+    const farm = await makeFarm();
+    await (await farm.worker(['--name', 'w1'])).stop();
+    await farm.ok(['worker', 'sleep', 'w1']);
+    const want = path.join(farm.queue, 'workers/w1/want');
+    expect(fs.readFileSync(want, 'utf8')).toBe('asleep\n');
+    await farm.ok(['worker', 'wake', 'w1']);
+    expect(fs.existsSync(want)).toBe(false);
+    await farm.ok(['worker', 'sleep', '--now', '--for', '1h', 'w*']);
+    expect(fs.readFileSync(want, 'utf8')).toMatch(/^asleep now until \d{4}-\d\d-\d\dT[\d:.]+Z\n$/);
+    expect((await farm.tq(['worker', 'sleep', 'w1', '--for', 'long'])).code).toBe(2);
+  });
+});
+
+describe('queues', () => {
+  it('L1: init prints the path; again it says so, changes nothing and exits 0', async () => {
+    const farm = await makeFarm();
+    const dir = path.join(farm.dir, 'new');
+    expect(await farm.ok(['init', 'new'])).toBe(`${dir}\n`);
+    expect(fs.statSync(dir).mode & 0o777).toBe(0o700);
+    const before = treeOf(dir);
+    const again = await farm.tq(['init', 'new', '--shared', '--lease', '1h']);
+    expect([again.code, again.stdout]).toEqual([0, `${dir}\n`]);
+    expect(again.stderr).toContain('nothing was changed');
+    expect(treeOf(dir)).toEqual(before);
+    expect(await farm.ok(['init'])).toBe(`${farm.dir}/.tq\n`);
+    expect(await farm.ok(['init', '-D', 'other', '--json'])).toContain(`"dir": "${farm.dir}/other"`);
+  });
+
+  it('L1: --shared is setgid and group-writable, --lease holds for all workers', async () => {
+    const farm = await makeFarm();
+    await farm.ok(['init', 's', '--shared', '--lease', '60s']);
+    const dir = path.join(farm.dir, 's');
+    const modes = ['', ...fs.readdirSync(dir)].map((name) => fs.statSync(path.join(dir, name))).filter((s) => s.isDirectory()).map((s) => s.mode & 0o7777);
+    expect(modes.length).toBeGreaterThan(20);
+    expect(new Set(modes)).toEqual(new Set([0o2775]));
+    expect(JSON.parse(fs.readFileSync(path.join(dir, 'tq.json'), 'utf8'))).toMatchObject({ shared: true, leaseMs: 60_000 });
+    expect(await farm.ok(['-D', dir, 'doctor'])).toContain('lease 1m');
+  });
+
+  it('L1: a directory with files of others, a file, or a lease that means nothing are refused and left alone', async () => {
+    const farm = await makeFarm();
+    fs.mkdirSync(path.join(farm.dir, 'full'));
+    fs.writeFileSync(path.join(farm.dir, 'full', 'mine.txt'), 'mine');
+    await refuses(farm, ['init', 'full'], 5, 'mine.txt');
+    await refuses(farm, ['init', 'full/mine.txt'], 5, 'not a directory');
+    expect(fs.readdirSync(path.join(farm.dir, 'full'))).toEqual(['mine.txt']);
+    for (const lease of ['0', '5x', '1ms', '-1s']) await refuses(farm, ['init', 'fresh', `--lease=${lease}`], 2, '--lease', `'${lease}'`);
+    expect(fs.existsSync(path.join(farm.dir, 'fresh'))).toBe(false);
+  });
+
+  it('M1 A12: what is no queue, or a damaged one, exits 4 for every verb, and nothing is made', async () => {
+    const farm = await makeFarm();
+    fs.mkdirSync(path.join(farm.dir, 'empty'));
+    const verbs = [['cancel', NEVER], ['retry', NEVER], ['hold', NEVER], ['release', NEVER], ['set', NEVER, '-p', '1'], ['rm', NEVER], ['note', NEVER, 'x'], ['gc'], ['doctor'], ['queue', 'ls'], ['top', '--once'], ['worker', 'stop', 'w']];
+    for (const verb of verbs) {
+      for (const dir of ['empty', 'missing']) {
+        const ran = await farm.tq(['-D', dir, ...verb]);
+        expect([ran.code, ran.stdout], `${verb[0]} ${dir}: ${ran.stderr}`).toEqual([4, '']);
+        expect(ran.stderr).toContain('tq init');
+      }
+    }
+    expect(fs.readdirSync(path.join(farm.dir, 'empty'))).toEqual([]);
+    expect(fs.existsSync(path.join(farm.dir, 'missing'))).toBe(false);
+    put(farm, 'tq.json', 'null');
+    for (const verb of verbs) await refuses(farm, verb, 4, 'tq.json');
+  });
+
+  it('M1: no space and a read-only file system are 4, no permission is 6, and the task is where it was', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    for (const [code, exit] of [['ENOSPC', 4], ['EDQUOT', 4], ['EROFS', 4], ['EACCES', 6], ['EPERM', 6]] as const) {
+      for (const verb of [['cancel', id], ['hold', id], ['set', id, '-p', '3'], ['note', id, 'x']]) {
+        const ran = await farm.tq(verb, { env: { TQ_FAULT: `fail:${code}:*:1` } });
+        expect([ran.code, ran.stdout], `${verb[0]} with ${code}: ${ran.stderr}`).toEqual([exit, '']);
+        expect((await farm.show(id)).state).toBe('queued');
+      }
+    }
+  });
+
+  it('M1 L6: somebody without permission is told so with 6', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    const root = process.getuid?.() === 0;
+    // root may do everything, so another user asks; who is not root takes the permission away from himself.
+    fs.chmodSync(farm.dir, 0o755);
+    fs.chmodSync(farm.queue, root ? 0o700 : 0);
+    const as = root ? { uid: 65_534, gid: 65_534 } : {};
+    const ran = spawnSync(TQ, ['cancel', id], { ...as, cwd: '/', env: { PATH: process.env['PATH'], HOME: '/', TQ_DIR: farm.queue }, encoding: 'utf8' });
+    fs.chmodSync(farm.queue, 0o700);
+    expect([ran.status, ran.stdout], `${ran.stderr}`).toEqual([6, '']);
+    expect(ran.stderr).toContain('permission denied');
+    expect((await farm.show(id)).state).toBe('queued');
+  });
+});
+
+describe('verbs of another version', () => {
+  it('M1: say so, exit 5 and change nothing', async () => {
+    const farm = await makeFarm();
+    const verbs = [['events'], ['stats'], ['graph'], ['group', 'ls'], ['group', 'cancel', 'g'], ['queue', 'pause', 'q'], ['limit', 'ls'], ['cron', 'ls'], ['export', 'f'], ['import', 'f'], ['config', 'ls'], ['schema'], ['top', '--replay']];
+    for (const verb of verbs) await refuses(farm, verb, 5, 'does not have');
+    expect(fs.existsSync(path.join(farm.dir, 'f'))).toBe(false);
+  });
+});
