@@ -165,7 +165,8 @@ export interface Pulse {
 export async function readBeat(q: Queue, name: string): Promise<Omit<Pulse, 'mtimeMs'> | undefined> {
   const text = await readIfThere(q, `${q.lay.worker(name)}/heartbeat`);
   if (text === undefined) return undefined;
-  const [counter = '', session = ''] = text.trim().split(' ');
+  // The first line only: it is overwritten in place, and the end of a longer one of before may still stand behind it.
+  const [counter = '', session = ''] = text.split('\n')[0]!.split(' ');
   return { counter, session };
 }
 

@@ -11,7 +11,7 @@ import { serverNow } from '../queue/clock.ts';
 import { newObserver } from '../queue/undertake.ts';
 import { watch, type Watch } from '../queue/watch.ts';
 import { bury } from '../queue/bury.ts';
-import { heartbeat, publishState, rang } from './heartbeat.ts';
+import { heartbeat, publishState, rang, type Pulse } from './heartbeat.ts';
 import { nextBoundary, awakeAt } from '../task/hours.ts';
 import { closeScratch } from './scratch.ts';
 import { awake } from './states/awake.ts';
@@ -146,13 +146,20 @@ function isOwnFile(path: string): boolean {
   return path.endsWith('/heartbeat') || path.endsWith('/state.json') || path.endsWith('/worker.json') || path.endsWith('/name');
 }
 
-/** The heartbeat has its own timer, whatever the state does; one beat at a time. */
+/** The heartbeat has its own timer, whatever the state does and however long the chores take; one beat at a time. */
 function beatForever(w: Worker): { stop(): void } {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
+  let busy = false;
   const beatMs = heartbeatMs(w.q, w.options.pollMs);
   const tick = async (): Promise<void> => {
-    await housekeeping(w);
+    const pulse = await housekeeping(w);
+    if (pulse === 'ok' && !busy && !stopped) {
+      busy = true;
+      void chores(w).finally(() => {
+        busy = false;
+      });
+    }
     if (!stopped) timer = setTimeout(() => void tick(), jittered(beatMs));
   };
   timer = setTimeout(() => void tick(), jittered(beatMs));
@@ -169,21 +176,28 @@ export function heartbeatMs(q: Queue, pollMs: number): number {
   return Math.min(pollMs, q.leaseMs / 8);
 }
 
-async function housekeeping(w: Worker): Promise<void> {
-  if (w.state === 'offline' || w.state === 'restart' || w.session === '') return;
+async function housekeeping(w: Worker): Promise<Pulse | 'left'> {
+  if (w.state === 'offline' || w.state === 'restart' || w.session === '') return 'left';
   followHours(w);
   const pulse = await heartbeat(w);
   if (pulse === 'ok') {
     if (await rang(w)) heardBell(w);
     else if (w.lookAtDueAt <= (await serverNow(w.q))) wake(w);
-    await observeOthers(w).catch((error: unknown) => w.log(`watching the others: ${String(error)}`));
-    return;
-  }
-  if (pulse === 'revoked') await rise(w);
+  } else if (pulse === 'revoked') await rise(w);
   else if (w.state !== 'error') {
     w.reason = `the queue cannot be used: ${w.reason ?? 'unknown'}`;
     w.request ??= null;
     toError(w);
+  }
+  return pulse;
+}
+
+/** What a worker does for others: the burial of a peer with many tasks takes longer than a heartbeat may wait. */
+async function chores(w: Worker): Promise<void> {
+  try {
+    await observeOthers(w);
+  } catch (error) {
+    w.log(`watching the others: ${String(error)}`);
   }
 }
 
