@@ -45,7 +45,16 @@ const common = {
 const executable = {
   bytecode: true,
   splitting: true,
-  compile: { autoloadDotenv: false, autoloadBunfig: false, autoloadTsconfig: false, autoloadPackageJson: false },
+  // Each piece costs a load of its own; small ones travel with another that is needed anyway.
+  minChunkSize: 32_768,
+  compile: {
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+    autoloadTsconfig: false,
+    autoloadPackageJson: false,
+    // The start does without the threads of the JIT compiler; expectWork() in src/system.ts sets the ordinary policy.
+    jitPolicy: 100,
+  },
 };
 
 /** Compiles `entry` (a path in the project) to one executable at `outfile`. */

@@ -10,7 +10,7 @@ import { command as submit } from './commands/submit.ts';
 import { ALIASES, HOT, VERBS, verbOf } from './commands/table.ts';
 import { makeIo, printJson } from './print.ts';
 import { report } from './report.ts';
-import { realSystem } from './system.ts';
+import { expectWork, realSystem } from './system.ts';
 import { quoted } from './task/visible.ts';
 
 const system = realSystem();
@@ -31,13 +31,14 @@ async function main(argv: readonly string[]): Promise<number> {
   const lead = leadLength(argv);
   const word = argv[lead];
   const words = [...argv.slice(0, lead), ...argv.slice(lead + 1)];
+  const verb = word === undefined ? undefined : verbOf(word);
+  // The one verb that is part of the program's first piece: loading another one would be a tenth of its time.
+  if (verb === 'submit') return execute(submit, words, outside);
+  expectWork();
   if (word === '__guardian') return guardian(words);
   if (word === undefined || word === '--help' || word === '-h' || word === 'help') return help(words.slice(lead));
   if (word === '--version' || word === '-V') return showVersion(words.includes('--json'));
-  const verb = verbOf(word);
   if (verb === undefined) throw unknownVerb(word);
-  // The one verb that is part of the program's first piece: loading another one would be a tenth of its time.
-  if (verb === 'submit') return execute(submit, words, outside);
   const { command } = await VERBS[verb]();
   if (HOT.has(verb)) return execute(command, words, outside);
   const { runVerb } = await import('./commands/shell.ts');

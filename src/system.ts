@@ -144,3 +144,13 @@ function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', done, { once: true });
   });
 }
+
+/**
+ * Called before anything that may compute for longer than a blink. The compiled program is told at build time to leave its code
+ * uncompiled for long, since starting the compiler's threads would take a twentieth of a submit; this takes that back. Elsewhere
+ * it does nothing.
+ */
+export function expectWork(): void {
+  const bun = (globalThis as { Bun?: { unsafe?: { setJITPolicy?(scale: number): void } } }).Bun;
+  bun?.unsafe?.setJITPolicy?.(1);
+}

@@ -6,7 +6,7 @@ import { TqError, usage } from '../errors.ts';
 import { printJson } from '../print.ts';
 import { preview, submitTask } from '../queue/submit.ts';
 import type { System } from '../system.ts';
-import { buildTask, type SubmitFlags, type TaskDraft } from '../task/build.ts';
+import { buildTask, refuseLater, type SubmitFlags, type TaskDraft } from '../task/build.ts';
 import { quoted } from '../task/visible.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
 import { defineCommand } from './spec.ts';
@@ -64,7 +64,7 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
   }
   if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
   const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
-  return buildTask(flags, {
+  const draft = buildTask(flags, {
     now: system.now(),
     cwd: system.cwd(),
     env: system.env,
@@ -74,6 +74,8 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
     ...(scriptText === undefined ? {} : { scriptText }),
     ...(stdinData === undefined ? {} : { stdinData }),
   });
+  refuseLater(flags);
+  return draft;
 }
 
 function readNamed(file: string, flag: string, system: System): Buffer {

@@ -97,6 +97,9 @@ export const command = defineCommand({
   ],
   async run(ctx) {
     const options = workerOptions(ctx.flags, ctx.system, await ctx.queue());
+    const { setInboxReader } = await import('../queue/inbox.ts');
+    const { submitFromInbox } = await import('./inbox.ts');
+    setInboxReader((queue, text, owner) => submitFromInbox(queue, text, owner, ctx.system));
     return work(await ctx.queue(), options, ctx.io, true);
   },
 });

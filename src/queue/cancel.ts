@@ -41,7 +41,8 @@ export async function cancelTask(q: Queue, id: string, request: CancelRequest): 
   throw new TqError('QUEUE_UNUSABLE', `cannot cancel ${id}: it keeps moving`, { hint: 'try again' });
 }
 
-async function cancelHere(q: Queue, at: Located, request: CancelRequest): Promise<boolean> {
+/** Moves a task that does not run to canceled. False: it was moved meanwhile. */
+export async function cancelHere(q: Queue, at: Located, request: CancelRequest): Promise<boolean> {
   const task = await readTaskAt(q, at.file, at.id);
   if (task === undefined) return false;
   await writeWhy(q, at.id, at.n, 'canceled', { at: await serverNow(q), by: request.by, reason: request.reason });

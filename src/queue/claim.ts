@@ -32,6 +32,8 @@ export interface ClaimRules {
   serves(lane: string): boolean | Promise<boolean>;
   /** Whether to leave a candidate for now (it failed here, it does not fit, ...). */
   leave(candidate: Candidate): boolean | Promise<boolean>;
+  /** Told of each claim as soon as it is made. */
+  taken?(claimed: Claimed): void;
 }
 
 /** A kept listing. Drop it (make a new one) when the bell rang. */
@@ -93,7 +95,10 @@ async function claimFrom(q: Queue, session: string, w: Window, rules: ClaimRules
       const file = `${q.lay.session(session)}/${entryName(c.id, attempt)}`;
       const result = await tryClaim(q, `${c.dir}/${entryName(c.id, c.n)}`, file);
       if (result === 'revoked') throw new RevokedError(session);
-      if (result === 'moved') claimed.push({ ...c, attempt, file });
+      if (result !== 'moved') continue;
+      const mine: Claimed = { ...c, attempt, file };
+      claimed.push(mine);
+      rules.taken?.(mine);
     }
   } finally {
     await unlock?.();

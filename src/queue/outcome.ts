@@ -81,7 +81,7 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
   if (asked) {
     if (moved === 'moved') await unlinkQuietly(q.fsx, cancel);
     else await carryCancel(q, session, id, attempt);
-  } else if (!terminal && moved === 'moved' && canceled === undefined && (await nameIsThere(q, dir, cancelName(id, attempt)))) {
+  } else if (!terminal && moved === 'moved' && (await nameIsThere(q, dir, cancelName(id, attempt)))) {
     // It came between the look and the move: carried on now, not only at the next heartbeat, when another attempt may be over.
     await carryCancel(q, session, id, attempt);
   }

@@ -5,17 +5,17 @@
  */
 import { TqError } from '../errors.ts';
 import { isTerminal, type State, type Task } from '../task/types.ts';
-import { carryCancel } from './cancel.ts';
+import { cancelHere, carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { tryRelease } from './depend.ts';
-import { locate } from './find.ts';
+import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { cancelName, entryName, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
 import { makeSession, type HostFacts } from './session.ts';
 import { ring } from './signal.ts';
-import { discard, move, rmdirIfEmpty, stagingPath } from './steps.ts';
+import { discard, move, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { formatTask, timedPlace } from './task-file.ts';
 import { readWhy, writeWhy } from './why.ts';
@@ -122,11 +122,19 @@ export async function putBack(q: Queue, session: string, id: string, n: number):
   const task = await readTaskAt(q, file, id);
   if (task === undefined) return;
   const state = (/^set\.([a-z]+)\./.exec(session)?.[1] ?? 'queued') as State; // written by setTask alone
+  // Whoever moves an entry with a request beside it moves it to canceled; one that comes later is carried after it.
+  const request = `${q.lay.session(session)}/${cancelName(id, n)}`;
+  if (await isThere(q, request)) {
+    const at: Located = { id, n, state, place: { state: 'running', session }, file };
+    if (await cancelHere(q, at, await readCancel(q, session, id, n))) await unlinkQuietly(q.fsx, request);
+    else await carryCancel(q, session, id, n);
+    return;
+  }
   const place = await formerPlace(q, task, n, state);
   if (place.state === 'queued') await defineLane(q, task);
   const moved = await move(q, file, q.lay.entry(place, id, n));
   if (moved !== 'moved') return;
-  if (await isThere(q, `${q.lay.session(session)}/${cancelName(id, n)}`)) await carryCancel(q, session, id, n);
+  if (await isThere(q, request)) await carryCancel(q, session, id, n);
   if (place.state === 'waiting') await tryRelease(q, id);
   await ring(q);
 }

@@ -390,10 +390,36 @@ function checkMany(flags: SubmitFlags): void {
     }
   }
   if (flags.batch !== undefined && flags.batch !== '-') throw usage(`--batch: only - (standard input) is read: ${quoted(flags.batch)}`);
-  const later = ['array', 'each', 'each-json', 'each-csv', 'param', 'max-fails', 'each-worker', 'chunk', 'file', 'set', 'batch'] as const;
-  const flag = later.find((name) => flags[name] !== undefined);
-  if (flag !== undefined)
-    throw new TqError('REFUSED', `--${flag} is not supported by this version yet`, { hint: 'submit the tasks one by one' });
+}
+
+/** Understood and checked, but what it asks for is not there yet. */
+const LATER = [
+  'array',
+  'each',
+  'each-json',
+  'each-csv',
+  'param',
+  'max-fails',
+  'each-worker',
+  'chunk',
+  'file',
+  'set',
+  'batch',
+  'mutex',
+  'limit',
+  'gpus',
+  'handler',
+  'step',
+  'fallback',
+  'on-success',
+  'on-failure',
+  'on-cancel',
+] as const;
+
+/** Throws REFUSED for a flag that this version would have to ignore. */
+export function refuseLater(flags: SubmitFlags): void {
+  const flag = LATER.find((name) => flags[name] !== undefined);
+  if (flag !== undefined) throw new TqError('REFUSED', `--${flag} is not supported by this version yet`, { hint: 'nothing was submitted' });
 }
 
 function checkMaxFails(value: string | undefined): void {

@@ -232,7 +232,7 @@ export class Oracle {
       if (to.startsWith('gone/')) k.removing = true;
     }
     if (b !== undefined) {
-      const changing = b.session !== undefined && SET.test(b.session) && from.startsWith('tmp/');
+      const changing = a === undefined && b.session !== undefined && SET.test(b.session);
       if (changing !== k.spots.has(to)) this.fail(changing ? `${from} brings ${to} back` : `${from} is renamed over ${to}`, k.id);
       k.spots.set(to, { path: to, state: b.state, session: b.session, n: b.n });
       k.task ??= this.read(to, k.id);

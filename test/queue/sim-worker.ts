@@ -10,7 +10,7 @@ import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/
 import { serverNow } from '../../src/queue/clock.ts';
 import { isGone, mkdirp, strongList } from '../../src/queue/fsx.ts';
 import { parseEntry, randomText } from '../../src/queue/layout.ts';
-import { readTaskAt, settle, tallyBefore } from '../../src/queue/outcome.ts';
+import { readOutcome, readTaskAt, settle, tallyBefore } from '../../src/queue/outcome.ts';
 import { makeSession } from '../../src/queue/session.ts';
 import { writeWhy } from '../../src/queue/why.ts';
 import { classify, decideNext, type Ended } from '../../src/task/decide.ts';
@@ -130,6 +130,8 @@ async function startOne(w: SimWorker): Promise<void> {
     w.runs.set(nameOf(c), run);
     await beat(w);
     if (w.session === '' || !w.runs.delete(nameOf(c))) return;
+    // Whoever had given it up may have come as far as the outcome.
+    if ((await readOutcome(q, c.id, c.attempt)) !== undefined) return;
   }
   if (!w.oracle.mayStart(w.session)) return;
   w.oracle.start(w.p, w.session, c.id, c.attempt);

@@ -18,6 +18,7 @@ import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
 import { freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
+import type { Needs } from '../../task/types.ts';
 
 /** Rejections within this time that send a worker to `error`. */
 const REJECTIONS = 5;
@@ -153,8 +154,8 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   w.claimEpoch++;
   w.leftForOthers = 0;
   try {
-    const claimed = await claim(w.q, w.session, w.window, { serves: (lane) => serves(w, lane), leave: (c) => leaveIt(w, c) }, want);
-    for (const c of claimed) w.pending.push(c);
+    const rules = { serves: (lane: string) => serves(w, lane), leave: (c: Candidate) => leaveIt(w, c), taken: (c: Claimed) => void w.pending.push(c) };
+    await claim(w.q, w.session, w.window, rules, want);
   } finally {
     w.claiming = false;
     w.claimEpoch++;
@@ -176,6 +177,7 @@ async function serves(w: Worker, lane: string): Promise<boolean> {
 /** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */
 async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   if (w.options.only !== null && c.id !== w.options.only) return true;
+  if (!(await fits(w, c.lane))) return true;
   if (w.options.timeLimitMs !== null && !(await fitsTimeLimit(w, c))) return true;
   if (w.q.config.shared && !(await mayRun(w, c))) return true;
   if (c.n === 0) return false;
@@ -197,6 +199,23 @@ async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   w.leftForOthers++;
   return true;
 }
+
+/** Whether what the lane asks for is free here now: what runs and what is claimed for it has been taken off. */
+async function fits(w: Worker, lane: string): Promise<boolean> {
+  const asked = (await readRequirements(w.q, lane)).needs ?? ONE_CPU;
+  const offers = w.file?.offers ?? {};
+  const taken = [...[...w.runs.values()].map((r) => r.claimed.lane), ...w.pending.map((c) => c.lane)];
+  // The rule: every task takes one cpu, and there are as many as slots. (A lane that asks for more has `~` in its name.)
+  if (asked === ONE_CPU && (offers['cpus'] ?? 0) >= w.options.jobs && !taken.some((name) => name.includes('~'))) return true;
+  const used: Record<string, number> = {};
+  for (const name of taken) {
+    for (const [what, n] of Object.entries((await readRequirements(w.q, name)).needs ?? ONE_CPU)) used[what] = (used[what] ?? 0) + (n ?? 0);
+  }
+  for (const [what, n] of Object.entries(asked)) if ((n ?? 0) > (offers[what] ?? 0) - (used[what] ?? 0) + 1e-9) return false;
+  return true;
+}
+
+const ONE_CPU: Needs = { cpus: 1 };
 
 /** On a queue that others can write to, a task is run only for the users that `--run-users` names, by default the worker's own. */
 async function mayRun(w: Worker, c: Candidate): Promise<boolean> {
