@@ -13,7 +13,8 @@ import { baseOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
 import { createOnce, discard, move, readIfThere, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
-import { commit, stage, type Submitted, type TaskDraft } from './submit.ts';
+import type { TaskDraft } from '../task/build.ts';
+import { commit, stage, type Submitted } from './submit.ts';
 import { serverNow } from './clock.ts';
 import { writeWhy } from './why.ts';
 

@@ -195,9 +195,9 @@ function mountedType(dev: number): string | undefined {
   return type === 'autofs' ? undefined : type;
 }
 
-function isDirectory(path: string): boolean {
+function isDirectory(file: string): boolean {
   try {
-    return fs.statSync(path).isDirectory();
+    return fs.statSync(file).isDirectory();
   } catch {
     return false;
   }

@@ -3,6 +3,7 @@
  * rename leaves a staging file that is swept, after it a whole task.
  */
 import { fsError, TqError } from '../errors.ts';
+import type { TaskDraft } from '../task/build.ts';
 import type { Task } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
 import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, requirementsOf, type Place } from './layout.ts';
@@ -11,20 +12,6 @@ import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
 import { createOnce, discard, stagingPath } from './steps.ts';
 import { formatTask, freePlace, laneOf } from './task-file.ts';
-
-/** A task that has no id yet. Blobs are written before it. */
-export interface TaskDraft extends Omit<Task, 'schema' | 'id' | 'submittedAt' | 'script' | 'stdin'> {
-  /** The script's text, stored with the task. */
-  scriptText?: string | Uint8Array;
-  /** Standard input, stored with the task. */
-  stdinData?: string | Uint8Array;
-  /** Create it held. */
-  hold?: boolean;
-  /** Not before this long after submit by the server's clock, ms. */
-  delayMs?: number;
-  /** Expires this long after submit by the server's clock, ms. */
-  expireMs?: number;
-}
 
 export interface Submitted {
   id: string;
@@ -165,7 +152,7 @@ export async function defineLane(q: Queue, task: Task): Promise<void> {
 
 /** What a dry run shows: the task as it would be written, and where. */
 export async function preview(q: Queue, draft: TaskDraft): Promise<Task> {
-  const { scriptText, stdinData, hold, delayMs, expireMs, ...rest } = draft;
+  const { scriptText: _script, stdinData: _stdin, hold, delayMs, expireMs, ...rest } = draft;
   const now = Date.now();
   const task: Task = { schema: 'tq.task/1', id: makeId(now), ...rest, submittedAt: now };
   if (delayMs !== undefined && delayMs > 0) task.notBefore = now + delayMs;

@@ -238,17 +238,17 @@ describe('which queue', () => {
     const none = { TQ_DIR: undefined };
     await farm.ok(['init', path.join(project, '.tq')], { env: none });
     await farm.ok(['init', path.join(farm.dir, 'flag')], { env: none });
-    const in_ = (dir: string): number => files(path.join(dir, 'queued')).length;
+    const queuedIn = (dir: string): number => files(path.join(dir, 'queued')).length;
 
     await farm.ok(['submit', '-D', path.join(farm.dir, 'flag'), '--', 'true'], { cwd: path.join(project, 'deep') });
-    expect(in_(path.join(farm.dir, 'flag'))).toBe(1);
+    expect(queuedIn(path.join(farm.dir, 'flag'))).toBe(1);
     await farm.ok(['submit', '--', 'true'], { cwd: path.join(project, 'deep') });
-    expect(in_(farm.queue)).toBe(1);
+    expect(queuedIn(farm.queue)).toBe(1);
     await farm.ok(['submit', '--', 'true'], { cwd: path.join(project, 'deep', 'down'), env: none });
-    expect(in_(path.join(project, '.tq'))).toBe(1);
+    expect(queuedIn(path.join(project, '.tq'))).toBe(1);
     await farm.ok(['submit', '--', 'true'], { env: none });
     const byDefault = path.join(home, '.local/share/tq/default');
-    expect(in_(byDefault)).toBe(1);
+    expect(queuedIn(byDefault)).toBe(1);
     expect(fs.statSync(byDefault).mode & 0o777).toBe(0o700);
   });
 

@@ -12,7 +12,7 @@ import type { FileInfo, Fault, FsOp } from '../../src/queue/fsx.ts';
 import { makeId } from '../../src/queue/layout.ts';
 import { initQueue, openQueue, type Queue } from '../../src/queue/open.ts';
 import type { HostFacts } from '../../src/queue/session.ts';
-import type { TaskDraft } from '../../src/queue/submit.ts';
+import type { TaskDraft } from '../../src/task/build.ts';
 
 /** The first moment of every world; the start of a bucket, so that each run lays its ids out alike. 100 us units, see `makeId`. */
 const EPOCH_MS = (36 ** 5 * 293_000) / 10;

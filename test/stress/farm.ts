@@ -8,7 +8,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { initQueue, openQueue, type Queue } from '../../src/queue/open.ts';
 import { everything } from '../../src/queue/find.ts';
-import { submitTask, type TaskDraft } from '../../src/queue/submit.ts';
+import { submitTask } from '../../src/queue/submit.ts';
+import type { TaskDraft } from '../../src/task/build.ts';
 import { STATES, type Outcome } from '../../src/task/types.ts';
 import { leftovers } from '../../src/worker/proc.ts';
 

@@ -282,23 +282,25 @@ function start(w: Worker, claimed: Claimed): void {
     kept: null,
   };
   w.runs.set(run.key, run);
-  run.settled = runAttempt(w, run)
-    .catch((error: unknown) => {
-      w.log(`${run.key}: could not be run: ${error instanceof Error ? error.message : String(error)}`);
-      w.reason = `the queue cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+  run.settled = (async () => {
+    try {
+      await runAttempt(w, run);
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error);
+      w.log(`${run.key}: could not be run: ${said}`);
+      w.reason = `the queue cannot be used: ${said}`;
       w.blocked = 'error';
-    })
-    .then(() => {
-      w.runs.delete(run.key);
-      w.slots[slot] = false;
-      const ms = performance.now() - began;
-      w.averageMs = w.averageMs === null ? ms : w.averageMs * 0.8 + ms * 0.2;
-      w.lastBusyMs = performance.now();
-      // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
-      if (w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
-      else wake(w);
-      if (w.pending.length === 0) wake(w);
-    });
+    }
+    w.runs.delete(run.key);
+    w.slots[slot] = false;
+    const ms = performance.now() - began;
+    w.averageMs = w.averageMs === null ? ms : w.averageMs * 0.8 + ms * 0.2;
+    w.lastBusyMs = performance.now();
+    // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
+    if (w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
+    else wake(w);
+    if (w.pending.length === 0) wake(w);
+  })();
 }
 
 /** What was claimed but not begun goes back where it was. */
