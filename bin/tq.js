@@ -39,9 +39,11 @@ function isNewEnough(version) {
 
 /** Runs the program in our place: same descriptors, signals passed on, and the same end. */
 function handOver(file) {
-  const child = spawn(file, process.argv.slice(2), { stdio: 'inherit' });
-  for (const signal of PASSED_ON) process.on(signal, () => child.kill(signal));
+  // The program may run, and be signalled, before spawn returns here.
+  let child;
+  for (const signal of PASSED_ON) process.on(signal, () => child?.kill(signal));
   for (const signal of SHARED) process.on(signal, () => {});
+  child = spawn(file, process.argv.slice(2), { stdio: 'inherit' });
   child.on('error', (error) => {
     process.stderr.write(`tq: cannot start ${file}: ${error.message}\n`);
     process.exit(125);

@@ -9,11 +9,11 @@ import { serverNow } from './clock.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
 import { baseOf, entryName, parseEntry, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
-import { readTaskAt, settle, tallyBefore } from './outcome.ts';
+import { readClaimed, settle, tallyBefore } from './outcome.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
-import { rmdirIfEmpty } from './steps.ts';
-import { putBack } from './set.ts';
+import { rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { NEW, putBack } from './set.ts';
 import { ring } from './signal.ts';
 
 /** How sure the undertaker is. A lease that ran out is a suspicion: a new entry proves life and stops the burial. */
@@ -40,12 +40,21 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     const tasks = entries.filter((e) => !e.cancel);
     // A `.cancel` is no sign of life; an entry that was not there before is.
     if (round > 0 && !death.proved && tasks.some((e) => !seen.has(e.name))) return 'alive';
+    // What a `tq set` has staged goes first: it must not replace a file that it has no more.
+    if (isSetSession(session)) for (const name of names) if (name.endsWith(NEW)) await unlinkQuietly(q.fsx, `${dir}/${name}`);
     const cancels = new Set(entries.filter((e) => e.cancel).map((e) => `${e.id}.a${e.n}`));
+    const failed: unknown[] = [];
     for (const e of tasks) {
       seen.add(e.name);
-      if (isSetSession(session)) await putBack(q, session, e.id, e.n);
-      else await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+      try {
+        if (isSetSession(session)) await putBack(q, session, e.id, e.n);
+        else await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+      } catch (error) {
+        // What is wrong with one does not keep the others back.
+        failed.push(error);
+      }
     }
+    if (failed.length > 0) throw failed[0];
     for (const e of entries) {
       if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
     }
@@ -68,7 +77,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
  */
 export async function settleLost(q: Queue, session: string, id: string, n: number, reason: string, canceled: boolean): Promise<void> {
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
-  const task = await readTaskAt(q, file, id);
+  const task = await readClaimed(q, file, id);
   if (task === undefined) return;
   const started = await logExists(q, id, n);
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
@@ -83,7 +92,7 @@ export async function lostOutcome(
   how: { reason: string; started: boolean; canceled: boolean },
 ): Promise<Outcome> {
   const now = await serverNow(q);
-  const before = await tallyBefore(q, task.id, n);
+  const before = await tallyBefore(q, task.id, n, true);
   const parts = parseSession(session);
   const owner = parts?.owner ?? session;
   const startedAt = how.started ? await logTime(q, task.id, n) : null;

@@ -95,7 +95,11 @@ async function claimFrom(q: Queue, session: string, w: Window, rules: ClaimRules
       const file = `${q.lay.session(session)}/${entryName(c.id, attempt)}`;
       const result = await tryClaim(q, `${c.dir}/${entryName(c.id, c.n)}`, file);
       if (result === 'revoked') throw new RevokedError(session);
-      if (result !== 'moved') continue;
+      if (result !== 'moved') {
+        // A cached listing may go on naming what is gone: once is enough in one look.
+        skipped.add(entryName(c.id, c.n));
+        continue;
+      }
       const mine: Claimed = { ...c, attempt, file };
       claimed.push(mine);
       rules.taken?.(mine);
@@ -133,6 +137,15 @@ export class RevokedError extends Error {
   }
 }
 
+/** On a network file system a listing may miss a name until its directory changes again: the lists are strong ones so often, ms. */
+const STRONG_EVERY_MS = 60_000;
+const strongAt = new WeakMap<Queue, number>();
+
+/** The next look believes no cached listing: for whoever is about to conclude that nothing is left. */
+export function distrustListings(q: Queue): void {
+  strongAt.delete(q);
+}
+
 /**
  * Lists anew: the best priority over all served lanes, its oldest bucket with entries that are not to be left. Entries of several
  * lanes at the same priority are merged in id order.
@@ -144,10 +157,12 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
   w.dirs = [];
   w.left = 0;
   const root = `${q.dir}/queued`;
+  const strong = q.network && performance.now() - (strongAt.get(q) ?? Number.NEGATIVE_INFINITY) > STRONG_EVERY_MS;
+  if (strong) strongAt.set(q, performance.now());
   const byPriority = new Map<number, string[]>();
-  for (const lane of (await listOrEmpty(q.fsx, root)).toSorted()) {
+  for (const lane of (await listOrEmpty(q.fsx, root, strong)).toSorted()) {
     if (lane.startsWith('.') || !(await rules.serves(lane))) continue;
-    for (const prio of await listOrEmpty(q.fsx, `${root}/${lane}`)) {
+    for (const prio of await listOrEmpty(q.fsx, `${root}/${lane}`, strong)) {
       const p = parsePrio(prio);
       if (p === undefined) continue;
       const lanes = byPriority.get(p);
@@ -157,7 +172,7 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
   }
   for (const priority of [...byPriority.keys()].toSorted((a, b) => b - a)) {
     const lanes = byPriority.get(priority)!;
-    const cursors = lanes.map((lane) => bucketCursor(q, `${root}/${lane}/${prioName(priority)}`));
+    const cursors = lanes.map((lane) => bucketCursor(q, `${root}/${lane}/${prioName(priority)}`, strong));
     const heads = await Promise.all(cursors.map((c) => c.next()));
     for (;;) {
       let oldest: string | undefined;
@@ -167,9 +182,9 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
         if (h.done || h.value !== oldest) continue;
         const dir = `${root}/${lanes[i]!}/${prioName(priority)}/${oldest}`;
         w.dirs.push(dir);
-        for (const name of await listOrEmpty(q.fsx, dir)) {
+        for (const name of await listOrEmpty(q.fsx, dir, strong)) {
           const e = parseEntry(name);
-          if (e !== undefined && !e.cancel && !skipped.has(e.id)) w.entries.push({ id: e.id, n: e.n, lane: lanes[i]!, priority, dir });
+          if (e !== undefined && !e.cancel && !skipped.has(e.id) && !skipped.has(name)) w.entries.push({ id: e.id, n: e.n, lane: lanes[i]!, priority, dir });
         }
         heads[i] = await cursors[i]!.next();
       }
@@ -184,10 +199,10 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
 }
 
 /** Bucket paths below a priority's directory, oldest first, listed as they are needed. */
-async function* bucketCursor(q: Queue, base: string): AsyncGenerator<string> {
-  for (const a of (await listOrEmpty(q.fsx, base)).toSorted()) {
+async function* bucketCursor(q: Queue, base: string, strong: boolean): AsyncGenerator<string> {
+  for (const a of (await listOrEmpty(q.fsx, base, strong)).toSorted()) {
     if (a.startsWith('.') || a.length !== 4) continue;
-    const inner = (await listOrEmpty(q.fsx, `${base}/${a}`)).filter((b) => b.length === 2).toSorted();
+    const inner = (await listOrEmpty(q.fsx, `${base}/${a}`, strong)).filter((b) => b.length === 2).toSorted();
     if (inner.length === 0) await tidyUp(q, `${base}/${a}`);
     for (const b of inner) yield `${a}/${b}`;
   }

@@ -13,6 +13,7 @@ import { admitRetried, keyHolder } from './keys.ts';
 import { baseOf, parentOf, randomText, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
+import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
 import { createOnce, move, readIfThere, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
@@ -37,7 +38,7 @@ export function wrongState(id: string, state: State, wish: string): TqError {
 }
 
 function keepsMoving(id: string, wish: string): TqError {
-  return new TqError('QUEUE_UNUSABLE', `cannot ${wish} ${id}: it keeps moving`, { hint: 'try again' });
+  return new TqError('QUEUE_UNUSABLE', `cannot ${wish} ${id}: it keeps moving`, { hint: 'try again; tq doctor tells who has it' });
 }
 
 /** waiting, delayed, queued → held. Throws WRONG_STATE for the rest. */
@@ -45,7 +46,10 @@ export async function holdTask(q: Queue, id: string, by: By | null): Promise<voi
   for (let round = 0; round < MOVES; round++) {
     const at = await mustLocate(q, id, round > 0);
     if (at.state === 'running' || at.state === 'held' || isTerminal(at.state)) throw wrongState(id, at.state, 'hold');
-    if (at.place.state === 'running') continue; // a `tq set` has it for a moment
+    if (at.place.state === 'running') {
+      await aMoment(q);
+      continue;
+    }
     const why = { at: await serverNow(q), by, reason: null, from: at.state, ...(at.place.state === 'delayed' ? { dueAt: at.place.dueAt } : {}) };
     await writeWhy(q, id, at.n, 'held', why);
     if ((await move(q, at.file, q.lay.entry({ state: 'held' }, id, at.n))) === 'moved') return;
@@ -58,7 +62,10 @@ export async function releaseTask(q: Queue, id: string, by: By | null, result?: 
   for (let round = 0; round < MOVES; round++) {
     const at = await mustLocate(q, id, round > 0);
     if (at.state !== 'held') throw wrongState(id, at.state, 'release');
-    if (at.place.state === 'running') continue;
+    if (at.place.state === 'running') {
+      await aMoment(q);
+      continue;
+    }
     const task = await readTaskAt(q, at.file, id);
     if (task === undefined) continue;
     const now = await serverNow(q);

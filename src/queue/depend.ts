@@ -7,7 +7,7 @@ import { TqError } from '../errors.ts';
 import { isTerminal, TERMINAL, type Parent, type Task, type TerminalState } from '../task/types.ts';
 import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
-import { listOrEmpty } from './fsx.ts';
+import { isOfEntry, listOrEmpty } from './fsx.ts';
 import { bucketOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
@@ -94,6 +94,8 @@ async function release(q: Queue, at: Located, task: Task, strong: boolean): Prom
     if (moved !== 'moved') return 'elsewhere';
     await freeTokens(q, tokens);
     await afterTerminal(q, task);
+    // Retried in the same moment, the parent looked for skipped children before this was one.
+    if ((await endedState(q, verdict.parent, strong)) === undefined) await unskip(q, task.id);
     return 'skipped';
   }
   const first = at.n === 0;
@@ -124,7 +126,8 @@ async function waitingEntry(q: Queue, id: string): Promise<Located | undefined> 
 export async function dependants(q: Queue, parentId: string): Promise<string[]> {
   const base = q.lay.after(parentId);
   const found: string[] = [];
-  for (const bucket of await listOrEmpty(q.fsx, base, q.network)) {
+  // Most tasks have none, and each is looked at here once: believing its first answer saves three calls of a task's two dozen.
+  for (const bucket of await listOrEmpty(q.fsx, base, q.network, 'believed')) {
     for (const child of await listOrEmpty(q.fsx, `${base}/${bucket}`, q.network)) found.push(child);
   }
   return found.toSorted();
@@ -135,7 +138,15 @@ export async function dependants(q: Queue, parentId: string): Promise<string[]> 
  * good by the sweep of `waiting`.
  */
 export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'>): Promise<void> {
-  for (const child of await dependants(q, task.id)) await tryRelease(q, child);
+  for (const child of await dependants(q, task.id)) {
+    try {
+      // After a retry that died before it came to them, children may still be skipped.
+      if ((await tryRelease(q, child)) === 'elsewhere') await unskip(q, child);
+    } catch (error) {
+      // A child that cannot be read keeps neither its parent nor the others back.
+      if (!isOfEntry(error)) throw error;
+    }
+  }
   if (task.lockKeys !== undefined) {
     const { dropKeyLock } = await import('./keys.ts');
     await dropKeyLock(q, task.id);
@@ -151,19 +162,48 @@ export async function reviveDependants(q: Queue, parentId: string): Promise<void
     const at = await locateEnded(q, child, q.network);
     if (at === undefined || at.state !== 'skipped') continue;
     const why = await readWhy(q, child, at.n, 'skipped');
-    if (why?.parent === undefined) continue;
-    await createOnce(q, q.lay.retried(child, at.n), '{}\n');
-    if ((await move(q, at.file, q.lay.entry({ state: 'waiting' }, child, at.n + 1))) !== 'moved') continue;
-    await reviveDependants(q, child);
-    await tryRelease(q, child);
+    if (why?.parent !== undefined) await revive(q, at);
   }
 }
 
+async function revive(q: Queue, at: Located): Promise<void> {
+  await createOnce(q, q.lay.retried(at.id, at.n), '{}\n');
+  if ((await move(q, at.file, q.lay.entry({ state: 'waiting' }, at.id, at.n + 1))) !== 'moved') return;
+  await reviveDependants(q, at.id);
+  await tryRelease(q, at.id);
+}
+
+/** A child that was skipped for its parents' sake goes back to waiting when they do not ask for that any more. */
+async function unskip(q: Queue, childId: string): Promise<void> {
+  const at = await locateEnded(q, childId, q.network);
+  if (at === undefined || at.state !== 'skipped') return;
+  if ((await readWhy(q, childId, at.n, 'skipped'))?.parent === undefined) return;
+  const task = await readTaskAt(q, at.file, childId);
+  if (task === undefined) return;
+  const parents = task.after ?? [];
+  const states: Array<TerminalState | undefined> = [];
+  for (const p of parents) states.push(await endedState(q, p.id, true));
+  if (judge(parents, states).kind !== 'skip') await revive(q, at);
+}
+
+/** Where a sweep that had no more time stopped: the next one goes on behind it, or the last tasks would never have their turn. */
+const sweptTo = new WeakMap<Queue, string>();
+
 /** The sweep: every waiting task looks at its parents again. Stops at `until` (monotonic ms) and says whether it got through. */
 export async function sweepWaiting(q: Queue, until = Number.POSITIVE_INFINITY): Promise<boolean> {
+  const after = until === Number.POSITIVE_INFINITY ? '' : (sweptTo.get(q) ?? '');
+  sweptTo.delete(q);
   for await (const at of entriesOf(q, { state: 'waiting' })) {
-    if (performance.now() > until) return false;
-    await tryRelease(q, at.id, true);
+    if (at.id <= after) continue;
+    try {
+      await tryRelease(q, at.id, true);
+    } catch (error) {
+      // One that cannot be read does not keep the others back.
+      if (!isOfEntry(error)) throw error;
+    }
+    if (performance.now() <= until) continue;
+    sweptTo.set(q, at.id);
+    return false;
   }
-  return true;
+  return after === '';
 }

@@ -52,6 +52,8 @@ export interface FileInfo {
 export interface Fsx {
   /** True where caches of other machines may be stale: strong lists probe, calls are asynchronous. */
   readonly network: boolean;
+  /** The queue's directory: nothing outside of it is probed. */
+  readonly root: string | undefined;
   rename(from: string, to: string): Promise<void>;
   link(existing: string, path: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -85,10 +87,13 @@ export interface CreateOptions {
 
 export interface FsxOptions {
   network?: boolean;
+  root?: string;
   fault?: FaultHook;
 }
 
 const PROBE = '.p.';
+/** How often a directory is made again whose parent goes away under its feet. */
+const MKDIR_LOOKS = 8;
 
 export function makeFsx(options: FsxOptions = {}): Fsx {
   const network = options.network ?? false;
@@ -124,9 +129,23 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
     }
   }
 
-  const p = fs.promises;
+  // Loading the pooled calls takes longer than a submit's own work, and a local disk needs none of them.
+  const p = network ? fs.promises : (undefined as never);
+  const listOnce = (path: string): Promise<string[]> => call('list', path, undefined, () => fs.readdirSync(path), () => p.readdir(path));
+  const openOnce = (dir: string): Promise<void> => call('stat', dir, undefined, () => undefined, async () => (await p.open(dir, 'r')).close());
+  /** Opens a directory for nothing but what that does to the caches; one that seems missing after the one above it. */
+  const openAgain = async (dir: string): Promise<void> => {
+    try {
+      await openOnce(dir);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || parentOf(dir) === '') throw error;
+      await openAgain(parentOf(dir));
+      await openOnce(dir);
+    }
+  };
   return {
     network,
+    root: options.root,
     rename: (from, to) => call('rename', from, to, () => fs.renameSync(from, to), () => p.rename(from, to)),
     link: (existing, path) => call('link', path, existing, () => fs.linkSync(existing, path), () => p.link(existing, path)),
     unlink: (path) => call('unlink', path, undefined, () => fs.unlinkSync(path), () => p.unlink(path)),
@@ -212,7 +231,15 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
     read: (path) => call('read', path, undefined, () => fs.readFileSync(path, 'utf8'), () => p.readFile(path, 'utf8')),
     readBytes: (path) => call('read', path, undefined, () => fs.readFileSync(path), () => p.readFile(path)),
     list: async (path, all = false) => {
-      const names = await call('list', path, undefined, () => fs.readdirSync(path), () => p.readdir(path));
+      let names: string[];
+      try {
+        names = await listOnce(path);
+      } catch (error) {
+        if (!network || errnoOf(error) !== 'ENOENT') throw error;
+        // That a name was missing is believed for half a minute, unless the directory above was opened since.
+        await openAgain(parentOf(path));
+        names = await listOnce(path);
+      }
       return !all && names.some(isJunk) ? names.filter((n) => !isJunk(n)) : names;
     },
     stat: (path) =>
@@ -286,46 +313,75 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
   };
 }
 
-/** `mkdir -p`, through the door, one level at a time from the first one that is missing. */
+/**
+ * `mkdir -p`, through the door, one level at a time from the first one that is missing. Never the queue's own directory, and nothing
+ * in one that has no `tq.json`: that is where a share was mounted, or what another took away.
+ */
 export async function mkdirp(fsx: Fsx, path: string): Promise<void> {
-  try {
-    await fsx.mkdir(path);
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === 'EEXIST') return;
-    if (code !== 'ENOENT') throw error;
-    const parent = path.slice(0, path.lastIndexOf('/'));
-    if (parent === '' || parent === path) throw error;
-    await mkdirp(fsx, parent);
+  if (fsx.root !== undefined && parentOf(path) === fsx.root) await fsx.stat(`${fsx.root}/tq.json`);
+  for (let look = 0; ; look++) {
     try {
       await fsx.mkdir(path);
-    } catch (second) {
-      if (errnoOf(second) !== 'EEXIST') throw second;
+      return;
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'EEXIST') return;
+      // The one above is missing, or was there and was tidied away as empty a moment ago.
+      if (code !== 'ENOENT' || parentOf(path) === '' || look >= MKDIR_LOOKS) throw error;
     }
+    await mkdirp(fsx, parentOf(path));
   }
 }
+
+/** Whether a client's word that a directory is missing is checked in the directories above. */
+export type Absence = 'checked' | 'believed';
 
 /**
  * A list that no cache of this machine can spoil: own changes to a directory always invalidate the client's copy of its
  * listing, so a probe directory is made and removed first (measured on NFSv3: 188 of 200 listings stale without, 0 with).
- * Throws ENOENT when the directory is gone.
+ * Throws ENOENT when the directory is gone; with `checked` not before the directories above were probed as well. What nobody
+ * looked for on this machine before is asked for anyway, and then the absence may be `believed`.
  */
-export async function strongList(fsx: Fsx, path: string): Promise<string[]> {
+export async function strongList(fsx: Fsx, path: string, absence: Absence = 'checked'): Promise<string[]> {
   if (fsx.network) {
-    const probe = `${path}/${PROBE}${Math.random().toString(36).slice(2, 10)}`;
     try {
-      await fsx.mkdir(probe);
+      await probe(fsx, path);
     } catch (error) {
-      const code = errnoOf(error);
-      if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM' && code !== 'EEXIST') throw error;
-    }
-    try {
-      await fsx.rmdir(probe);
-    } catch {
-      // ENOENT is a lost reply or a reader without write permission: the listing is what matters.
+      if (absence === 'believed' || !isGone(error)) throw error;
+      await probeAbove(fsx, path);
+      await probe(fsx, path);
     }
   }
   return fsx.list(path);
+}
+
+/** Makes a directory in `dir` and removes it. Throws only what keeps the listing from being read. */
+async function probe(fsx: Fsx, dir: string): Promise<void> {
+  const path = `${dir}/${PROBE}${Math.random().toString(36).slice(2, 10)}`;
+  try {
+    await fsx.mkdir(path);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM' && code !== 'EEXIST') throw error;
+  }
+  try {
+    await fsx.rmdir(path);
+  } catch {
+    // ENOENT is a lost reply or a reader without write permission: the listing is what matters.
+  }
+}
+
+/** Probes the directory above, below it the ones that seem missing too; nothing outside the queue. */
+async function probeAbove(fsx: Fsx, path: string): Promise<void> {
+  const above = parentOf(path);
+  if (fsx.root === undefined || !`${above}/`.startsWith(`${fsx.root}/`)) return;
+  try {
+    await probe(fsx, above);
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    await probeAbove(fsx, above);
+    await probe(fsx, above);
+  }
 }
 
 /** Removes the probes that processes left which died while they listed; that of a living one is removed by itself anyway. */
@@ -335,10 +391,14 @@ export async function removeProbes(fsx: Fsx, path: string): Promise<void> {
   }
 }
 
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
+
 /** As `list`, with a missing directory read as an empty one. */
-export async function listOrEmpty(fsx: Fsx, path: string, strong = false): Promise<string[]> {
+export async function listOrEmpty(fsx: Fsx, path: string, strong = false, absence: Absence = 'checked'): Promise<string[]> {
   try {
-    return strong ? await strongList(fsx, path) : await fsx.list(path);
+    return strong ? await strongList(fsx, path, absence) : await fsx.list(path);
   } catch (error) {
     if (isGone(error)) return [];
     throw error;
@@ -349,6 +409,12 @@ export async function listOrEmpty(fsx: Fsx, path: string, strong = false): Promi
 export function isGone(error: unknown): boolean {
   const code = errnoOf(error);
   return code === 'ENOENT' || code === 'ESTALE' || code === 'ENOTDIR';
+}
+
+/** True for the errors that are one file's own: it may not be read, or it is no file. The queue itself is in order. */
+export function isOfEntry(error: unknown): boolean {
+  const code = errnoOf(error);
+  return code === 'EACCES' || code === 'EPERM' || code === 'EISDIR';
 }
 
 function isJunk(name: string): boolean {

@@ -3,13 +3,13 @@
  * at a time. A task goes to waiting first and is admitted when it owns the token; what a crash leaves there is settled by the
  * sweep of `waiting`. Lock patterns (`--lock-keys`) lie in `keylocks/<id>` while their task is unfinished.
  */
-import { TqError } from '../errors.ts';
+import { errnoOf, TqError } from '../errors.ts';
 import { isTerminal, type Task } from '../task/types.ts';
 import { cancelTask } from './cancel.ts';
 import { checkParents, endedState, linkToParents, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
-import { baseOf } from './layout.ts';
+import { baseOf, parentOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
 import { createOnce, discard, move, readIfThere, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
@@ -40,10 +40,13 @@ async function readToken(q: Queue, key: string): Promise<Token> {
     await q.fsx.create(`${staged}/g0.free`, '');
     try {
       await q.fsx.rename(staged, dir);
-    } catch {
+    } catch (error) {
       // Somebody else's directory is there (ENOTEMPTY), or the reply was lost: the next look tells.
       await unlinkQuietly(q.fsx, `${staged}/g0.free`);
       await rmdirIfEmpty(q.fsx, staged);
+      const code = errnoOf(error);
+      if (isGone(error)) await mkdirp(q.fsx, parentOf(dir));
+      else if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
     }
   }
 }
@@ -128,24 +131,34 @@ export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted
   if (draft.key === undefined) {
     const place = draft.hold === true ? ({ state: 'held' } as const) : (await import('./task-file.ts')).freePlace(s.task, s.serverMs);
     await commit(q, s, place);
-    if (place.state === 'waiting') await linkToParents(q, s.task);
+    if (place.state === 'waiting') await linkToParents(q, s.task).catch(() => undefined);
     await ring(q);
     return { id: s.task.id, task: s.task, place };
   }
   await commit(q, s, { state: 'waiting' });
-  for (;;) {
-    const verdict = await takeKey(q, draft.key, s.task.id);
-    if (verdict.kind === 'mine') break;
-    if (draft.onDup === 'replace') {
-      await replaceHolder(q, verdict.by);
-      continue;
+  try {
+    for (;;) {
+      const verdict = await takeKey(q, draft.key, s.task.id);
+      if (verdict.kind === 'mine') break;
+      if (draft.onDup === 'replace') {
+        await replaceHolder(q, verdict.by);
+        continue;
+      }
+      await withdraw(q, s.task);
+      return await existing(q, draft, verdict.by);
     }
-    await withdraw(q, s.task);
-    return existing(q, draft, verdict.by);
+  } catch (error) {
+    // Left in waiting it would be run one day, though its submit said that it failed.
+    await withdraw(q, s.task).catch(() => undefined);
+    throw error;
   }
-  if (parents.length > 0) await linkToParents(q, s.task);
-  else await tryRelease(q, s.task.id);
+  // It is in, with its key: what fails from here on is repeated by the sweep of waiting.
+  await (parents.length > 0 ? linkToParents(q, s.task) : tryRelease(q, s.task.id)).catch(() => undefined);
   const at = await locate(q, s.task.id);
+  if (at === undefined && (await endedState(q, s.task.id, true)) === undefined) {
+    await freeTokens(q, await tokensOf(q, draft.key, s.task.id));
+    throw new TqError('QUEUE_UNUSABLE', 'submit: it was stopped for longer than a lease, and its task was taken back', { hint: 'submit it again' });
+  }
   return { id: s.task.id, task: s.task, place: at?.place ?? { state: 'waiting' } };
 }
 
@@ -160,9 +173,31 @@ async function existing(q: Queue, draft: TaskDraft, holder: string): Promise<Sub
   return { id: holder, task: stand, place: at?.place ?? { state: 'queued', lane: draft.queue, priority: draft.priority }, existing: true };
 }
 
-/** Takes back a task whose id was never printed. */
+/** Takes back a task whose id was never printed. One that has moved on was admitted by somebody: it stays, with all that it needs. */
 async function withdraw(q: Queue, task: Task): Promise<void> {
-  await unlinkQuietly(q.fsx, q.lay.entry({ state: 'waiting' }, task.id, 0));
+  try {
+    await q.fsx.unlink(q.lay.entry({ state: 'waiting' }, task.id, 0));
+  } catch (error) {
+    if (isGone(error)) return;
+    throw error;
+  }
+  await dropBelongings(q, task);
+}
+
+/** The same by others than its submit, which may go on at any moment and take the key: then the task goes back. */
+async function withdrawForeign(q: Queue, task: Task, key: string): Promise<void> {
+  const here = q.lay.entry({ state: 'waiting' }, task.id, 0);
+  const aside = stagingPath(q, '.withdrawn');
+  if ((await move(q, here, aside)) !== 'moved') return;
+  if (await holdsKey(q, key, task.id)) {
+    await move(q, aside, here);
+    return;
+  }
+  await unlinkQuietly(q.fsx, aside);
+  await dropBelongings(q, task);
+}
+
+async function dropBelongings(q: Queue, task: Task): Promise<void> {
   if (task.script !== undefined) await discard(q, q.lay.blob(task.script));
   if (task.stdin !== undefined) await discard(q, q.lay.blob(task.stdin));
   if (task.lockKeys !== undefined) await dropKeyLock(q, task.id);
@@ -198,7 +233,7 @@ export async function settleKey(q: Queue, task: Task, at: Located): Promise<void
     return;
   }
   if (at.n === 0) {
-    await withdraw(q, task);
+    await withdrawForeign(q, task, task.key);
     return;
   }
   await writeWhy(q, task.id, at.n, 'canceled', { at: now, by: null, reason: `key ${task.key} is held by ${verdict.by}` });

@@ -72,7 +72,7 @@ export async function openFound(found: Found, options: FsxOptions = {}): Promise
 export async function openQueue(dir: string, options: FsxOptions = {}): Promise<Queue> {
   const network = options.network ?? isNetwork(dir);
   const fault = options.fault ?? faultsFromEnv(process.env);
-  const fsx = makeFsx(fault === undefined ? { network } : { network, fault });
+  const fsx = makeFsx(fault === undefined ? { network, root: dir } : { network, root: dir, fault });
   const lay = makeLayout(dir);
   let text: string;
   try {

@@ -2,10 +2,11 @@
  * Outcomes: how an attempt ended, written once, and the move that it names. Whoever finds a published outcome makes the same
  * move, so a finish that was cut short is completed by whoever comes next and never run again.
  */
+import { errnoOf } from '../errors.ts';
 import { newTally } from '../task/decide.ts';
 import { isTerminal, type Next, type Outcome, type Tally, type Task } from '../task/types.ts';
 import { afterTerminal } from './depend.ts';
-import { isGone, listOrEmpty } from './fsx.ts';
+import { isGone, isOfEntry, listOrEmpty, strongList } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
 import { cancelName, entryName } from './layout.ts';
 import type { Queue } from './open.ts';
@@ -20,10 +21,13 @@ export async function readOutcome(q: Queue, id: string, n: number): Promise<Outc
   return text === undefined ? undefined : parseOutcome(text);
 }
 
-/** What is carried into attempt `n`: the tally of the newest attempt before it, or a fresh one after a `tq retry`. */
-export async function tallyBefore(q: Queue, id: string, n: number): Promise<Tally> {
+/**
+ * What is carried into attempt `n`: the tally of the newest attempt before it, or a fresh one after a `tq retry`. `strong`: for who
+ * has not made a file there just before, which is what makes a listing fresh.
+ */
+export async function tallyBefore(q: Queue, id: string, n: number, strong = false): Promise<Tally> {
   if (n <= 1) return newTally();
-  const names = new Set(await listOrEmpty(q.fsx, q.lay.runs(id)));
+  const names = new Set(await listOrEmpty(q.fsx, q.lay.runs(id), strong));
   for (let m = n - 1; m >= 0; m--) {
     if (names.has(`${id}.a${m}.retried`)) return newTally();
     if (!names.has(entryName(id, m))) continue;
@@ -41,7 +45,10 @@ export async function publishOutcome(q: Queue, mine: Outcome): Promise<Outcome> 
   const path = q.lay.outcome(mine.id, mine.attempt);
   if (await publish(q, path, `${JSON.stringify(mine)}\n`)) return mine;
   const there = await readOutcome(q, mine.id, mine.attempt);
-  return there ?? mine;
+  if (there !== undefined || !q.network) return there ?? mine;
+  // There is one, the link has told; only this machine's caches still say that there is none.
+  await strongList(q.fsx, q.lay.runs(mine.id));
+  return (await readOutcome(q, mine.id, mine.attempt)) ?? mine;
 }
 
 export interface Settled {
@@ -64,9 +71,9 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
   const dir = q.lay.session(session);
   const file = `${dir}/${entryName(id, attempt)}`;
   const cancel = `${dir}/${cancelName(id, attempt)}`;
-  const asked = canceled ?? (!isTerminal(next.state) && (await nameIsThere(q, dir, cancelName(id, attempt))));
+  const asked = canceled === true || (!isTerminal(next.state) && (await nameIsThere(q, dir, cancelName(id, attempt))));
   if (asked && !isTerminal(next.state)) next = { state: 'canceled', reason: 'canceled' };
-  const known = task ?? (await readTaskAt(q, file, id));
+  const known = task ?? (await readClaimed(q, file, id));
   if (known === undefined) {
     return { outcome, next, move: 'gone' };
   }
@@ -96,6 +103,20 @@ export async function readTaskAt(q: Queue, file: string, id: string): Promise<Ta
   if (parsed.ok) return parsed.value;
   await quarantine(q, file, parsed.reason);
   return undefined;
+}
+
+/**
+ * As `readTaskAt`, for the entry of a session that the caller acts for. What cannot be read is quarantined like what does not parse:
+ * nobody else may move it, and whoever met it again would fail again.
+ */
+export async function readClaimed(q: Queue, file: string, id: string): Promise<Task | undefined> {
+  try {
+    return await readTaskAt(q, file, id);
+  } catch (error) {
+    if (!isOfEntry(error)) throw error;
+    await quarantine(q, file, `it cannot be read: ${errnoOf(error)}`);
+    return undefined;
+  }
 }
 
 /** Whether a name that another machine may just have made is there: on a network file system only a listing tells. */

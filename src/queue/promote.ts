@@ -6,7 +6,9 @@ import type { Task } from '../task/types.ts';
 import { endWithoutAttempt } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { tryRelease } from './depend.ts';
-import { dueMoments, entriesOf, type Located } from './find.ts';
+import { buckets, dueMoments, entriesOf, type Located } from './find.ts';
+import { isOfEntry } from './fsx.ts';
+import { holdsKey } from './keys.ts';
 import { bucketOf, parentOf, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
@@ -37,21 +39,40 @@ export async function promoteDue(q: Queue, limit = Number.POSITIVE_INFINITY): Pr
       break;
     }
     const place: Place = { state: 'delayed', dueAt };
+    const emptied = new Set<string>();
     for await (const at of entriesOf(q, place)) {
-      const task = await readTaskAt(q, at.file, at.id);
-      if (task === undefined) continue;
-      if (await undelay(q, at, task)) promoted++;
-      await tidyDue(q, parentOf(at.file));
+      if (await promoteOne(q, at)) promoted++;
+      emptied.add(parentOf(at.file));
     }
-    await tidyDue(q, q.lay.dir(place, '00000000000000').slice(0, -bucketOf('00000000000000').length - 1));
+    for (const dir of emptied) await tidyDue(q, dir);
+    const moment = q.lay.dir(place, SAMPLE_ID).slice(0, -bucketOf(SAMPLE_ID).length - 1);
+    if (await rmdirIfEmpty(q.fsx, moment)) await tidyDue(q, parentOf(moment));
+    // What a cancel or a hold emptied before its time would be read by every later look.
+    else for (const bucket of await buckets(q, moment)) await tidyDue(q, `${moment}/${bucket}`);
   }
   if (promoted > 0) await ring(q);
   return { promoted, nextDueAt };
 }
 
+const SAMPLE_ID = '00000000000000';
+
+/** One that cannot be read stays where it is, and keeps none of the others back. */
+async function promoteOne(q: Queue, at: Located): Promise<boolean> {
+  let task: Task | undefined;
+  try {
+    task = await readTaskAt(q, at.file, at.id);
+  } catch (error) {
+    if (isOfEntry(error)) return false;
+    throw error;
+  }
+  return task !== undefined && (await undelay(q, at, task));
+}
+
 async function undelay(q: Queue, at: Located, task: Task): Promise<boolean> {
   if (await expireIfDue(q, at, task)) return false;
-  const place: Place = task.after !== undefined && task.after.length > 0 ? { state: 'waiting' } : queuedPlace(task);
+  // A retry with a delay may have lost its key to somebody who was faster.
+  const asks = (task.after !== undefined && task.after.length > 0) || (task.key !== undefined && !(await holdsKey(q, task.key, task.id)));
+  const place: Place = asks ? { state: 'waiting' } : queuedPlace(task);
   if (place.state === 'queued') await defineLane(q, task);
   if ((await move(q, at.file, q.lay.entry(place, at.id, at.n))) !== 'moved') return false;
   if (place.state === 'waiting') await tryRelease(q, at.id);

@@ -81,8 +81,9 @@ export async function holderOf(q: Queue, name: string): Promise<string | undefin
 
 /** Takes the name if nobody has it; the answer is the holder: `session` when it worked. */
 export async function takeName(q: Queue, name: string, session: string): Promise<string> {
-  await mkdirp(q.fsx, q.lay.worker(name));
   for (;;) {
+    // Each time: who forgets an offline worker may remove the directory meanwhile.
+    await mkdirp(q.fsx, q.lay.worker(name));
     const token = await nameToken(q, name);
     if (token === undefined) {
       // Built aside and renamed into place: a directory that is there and not empty refuses, so there is never a second token.

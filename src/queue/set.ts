@@ -1,24 +1,26 @@
 /**
  * `tq set`: changing a task that does not run. A claimed name must never come back, so the verb makes a session of its own,
- * claims the task as that session's attempt, replaces the file there, and puts it back one attempt higher where it was. No
- * attempt is recorded, readers show it in its former place meanwhile, and a verb that dies is buried like a worker.
+ * stages the new content there, claims the task as that session's attempt, renames the one over the other, and puts it back one
+ * attempt higher where it was. No attempt is recorded, readers show it in its former place meanwhile, and a verb that dies is
+ * buried like a worker: its staged content goes first, then the entry goes back as it is.
  */
 import { TqError } from '../errors.ts';
 import { isTerminal, type State, type Task } from '../task/types.ts';
+import { bury } from './bury.ts';
 import { cancelHere, carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
-import { cancelName, entryName, type Place } from './layout.ts';
+import { cancelName, entryName, parseEntry, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
-import { makeSession, type HostFacts } from './session.ts';
+import { judgeSession, makeSession, type HostFacts } from './session.ts';
 import { ring } from './signal.ts';
-import { discard, move, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
+import { isAmbiguous, move, readIfThere, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { formatTask, timedPlace } from './task-file.ts';
-import { readWhy, writeWhy } from './why.ts';
+import { readWhy, writeWhy, writeWhyOnce } from './why.ts';
 
 export interface Change {
   priority?: number;
@@ -49,7 +51,8 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
       throw new TqError('WRONG_STATE', `cannot set ${id}: it is ${at.state}`, { hint: at.state === 'running' ? 'a running task cannot be changed' : `tq retry ${id} runs it again` });
     }
     if (at.place.state === 'running') {
-      await new Promise((resolve) => setTimeout(resolve, 5)); // another `tq set` has it for a moment
+      if (judgeSession(at.place.session, facts) === 'dead') await bury(q, at.place.session, { proved: true, reason: 'tq set died' });
+      else await aMoment(q);
       continue;
     }
     if (!(await refuseForeign(q, at.file, id))) continue;
@@ -59,42 +62,70 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
     try {
       const n = at.n + 1;
       const mine = `${dir}/${entryName(id, n)}`;
-      // Where it came from must survive a crash of this verb, and `held` remembers its due time by the attempt's number.
-      if (at.place.state === 'delayed') await writeWhy(q, id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
+      // Where it came from must survive a crash of this verb. Once: another one at the same attempt may have changed it already.
+      if (at.place.state === 'delayed') await writeWhyOnce(q, id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
       const held = at.state === 'held' ? await readWhy(q, id, at.n, 'held') : undefined;
-      if (held !== undefined) {
-        const dueAt = change.delayMs === undefined ? held.dueAt : (await serverNow(q)) + change.delayMs;
-        await writeWhy(q, id, n, 'held', { ...held, ...(dueAt === undefined ? {} : { dueAt }) });
-      }
+      if (held !== undefined) await writeWhyOnce(q, id, n, 'held', held);
+      // The new content lies there before the claim: a burial takes it away before it moves the entry, so what comes later finds none.
+      const task = await readTaskAt(q, at.file, id);
+      if (task === undefined) continue;
+      const now = await serverNow(q);
+      const text = formatTask(changed(task, change, now));
+      await q.fsx.create(`${mine}${NEW}`, text);
       if ((await move(q, at.file, mine)) !== 'moved') continue;
-      const task = await readTaskAt(q, mine, id);
-      if (task !== undefined) {
-        const now = await serverNow(q);
-        if (!(await replaceIn(q, mine, formatTask(changed(task, change, now))))) continue;
-        if (change.delayMs !== undefined && at.state !== 'held' && at.state !== 'waiting') {
-          await writeWhy(q, id, n, 'delayed', { at: now, by: null, reason: null, dueAt: now + change.delayMs });
-        }
+      if (!(await takeNew(q, mine, text))) {
         await putBack(q, session, id, n);
-        return;
+        continue;
       }
+      if (change.delayMs !== undefined && at.state !== 'waiting') {
+        const former = held ?? { at: now, by: null, reason: null };
+        await writeWhy(q, id, n, at.state === 'held' ? 'held' : 'delayed', { ...former, dueAt: now + change.delayMs });
+      }
+      await putBack(q, session, id, n);
+      return;
+    } catch (error) {
+      // What was claimed must not stay here until somebody buries this session; as in a burial the new content goes first.
+      const file = `${dir}/${entryName(id, at.n + 1)}`;
+      await unlinkQuietly(q.fsx, `${file}${NEW}`).then(() => putBack(q, session, id, at.n + 1)).catch(() => undefined);
+      // Buried meanwhile: looked for again.
+      if (!isGone(error)) throw error;
     } finally {
       for (const name of await listOrEmpty(q.fsx, dir, q.network)) {
-        const m = /^(.+)\.a(\d+)\.cancel$/.exec(name);
-        if (m !== null) await carryCancel(q, session, m[1]!, Number(m[2]));
+        if (name.endsWith(NEW)) await unlinkQuietly(q.fsx, `${dir}/${name}`);
+        const e = parseEntry(name);
+        if (e?.cancel === true) await carryCancel(q, session, e.id, e.n);
       }
       await rmdirIfEmpty(q.fsx, dir);
     }
   }
-  throw new TqError('QUEUE_UNUSABLE', `cannot set ${id}: it keeps moving`, { hint: 'try again' });
+  throw new TqError('QUEUE_UNUSABLE', `cannot set ${id}: it keeps moving`, { hint: 'try again; tq doctor tells who has it' });
 }
 
-/** Never makes the directory, as other replacements do: without it this session was buried and the task is somewhere else. */
-async function replaceIn(q: Queue, path: string, data: string): Promise<boolean> {
-  const staged = stagingPath(q);
-  await q.fsx.create(staged, data);
-  if ((await move(q, staged, path)) === 'moved') return true;
-  await discard(q, staged);
-  return false;
+/** While another `tq set` has the task. */
+export function aMoment(q: Queue): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, q.network ? 250 : 10));
+}
+
+/** What a staged content is called beside the entry that it will replace. */
+export const NEW = '.new';
+/** How often an answer that may be a lost reply is looked at again. */
+const LOOKS = 4;
+
+/** Replaces the claimed file by the content staged beside it. False: a burial took that away, and the task is as it was. */
+async function takeNew(q: Queue, mine: string, text: string): Promise<boolean> {
+  for (let look = 0; ; look++) {
+    try {
+      await q.fsx.rename(`${mine}${NEW}`, mine);
+      return true;
+    } catch (error) {
+      if (!isAmbiguous(error)) throw error;
+      // The reply was lost, or nothing was done, or a burial took the staged file away: the content tells.
+      const there = await readIfThere(q, mine);
+      if (there === text) return true;
+      if (there === undefined || (isGone(error) && look > 0)) return false;
+      if (look >= LOOKS) throw error;
+    }
+  }
 }
 
 /**

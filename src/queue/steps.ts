@@ -11,7 +11,7 @@ import type { Queue } from './open.ts';
 export type MoveResult = 'moved' | 'gone' | 'revoked';
 
 /** How often an ambiguous answer is looked at again before it is called unknown. */
-const LOOKS = 6;
+export const LOOKS = 6;
 
 /**
  * The only way a task file changes place. ENOENT may mean that the source is gone, that the target directory is gone or that
@@ -57,7 +57,7 @@ export async function move(q: Queue, source: string, target: string): Promise<Mo
 }
 
 /** ENOENT and ESTALE may be lost replies; EIO and a timeout may come after the call was done. */
-function isAmbiguous(error: unknown): boolean {
+export function isAmbiguous(error: unknown): boolean {
   const code = errnoOf(error);
   return isGone(error) || code === 'EIO' || code === 'ETIMEDOUT' || code === 'EINTR';
 }

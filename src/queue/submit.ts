@@ -10,7 +10,7 @@ import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, requirementsOf
 import { noteServerTime } from './clock.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
-import { createOnce, discard, stagingPath } from './steps.ts';
+import { discard, isAmbiguous, LOOKS, readIfThere, replace, stagingPath } from './steps.ts';
 import { formatTask, freePlace, laneOf } from './task-file.ts';
 
 export interface Submitted {
@@ -41,7 +41,8 @@ export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted>
     await commit(q, s, place);
     if (place.state === 'waiting') {
       const { linkToParents } = await import('./depend.ts');
-      await linkToParents(q, s.task);
+      // It is in: what fails from here on is repeated by the sweep of waiting, and saying that it failed would be wrong.
+      await linkToParents(q, s.task).catch(() => undefined);
     }
     await ring(q);
     return { id: s.task.id, task: s.task, place };
@@ -105,12 +106,14 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
   const { fsx, lay } = q;
   if (place.state === 'queued') await defineLane(q, s.task);
   const target = lay.entry(place, s.task.id, 0);
-  for (;;) {
+  for (let look = 0; ; look++) {
+    let last: unknown;
     try {
       await fsx.rename(s.path, target);
       break;
     } catch (error) {
-      if (!isGone(error)) {
+      last = error;
+      if (!isAmbiguous(error)) {
         await discard(q, s.path);
         throw error;
       }
@@ -118,6 +121,7 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
     const name = baseOf(s.path);
     if ((await strongList(fsx, lay.tmp)).includes(name)) {
       try {
+        if (look >= LOOKS) throw last;
         await mkdirp(fsx, parentOf(target));
       } catch (error) {
         await discard(q, s.path);
@@ -134,7 +138,12 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
     if ((await listOrEmpty(fsx, lay.tmp, true)).includes(name)) continue;
     break;
   }
-  await fsx.fsyncDir(parentOf(target));
+  try {
+    await fsx.fsyncDir(parentOf(target));
+  } catch (error) {
+    // It was moved on already, and its bucket removed behind it.
+    if (!isGone(error)) throw error;
+  }
 }
 
 const definedLanes = new Set<string>();
@@ -146,8 +155,17 @@ export async function defineLane(q: Queue, task: Task): Promise<void> {
   if (lane === r.queue) return;
   const file = q.lay.lane(lane);
   if (definedLanes.has(file)) return;
-  await createOnce(q, file, `${JSON.stringify(r)}\n`);
+  // Whole or not at all, and again where it is damaged: a lane whose file does not tell what it asks for is served by nobody.
+  if (!isWhole(await readIfThere(q, file))) await replace(q, file, `${JSON.stringify(r)}\n`);
   definedLanes.add(file);
+}
+
+function isWhole(text: string | undefined): boolean {
+  try {
+    return text !== undefined && typeof JSON.parse(text) === 'object';
+  } catch {
+    return false;
+  }
 }
 
 /** What a dry run shows: the task as it would be written, and where. */

@@ -4,7 +4,7 @@
  */
 import type { State } from '../task/types.ts';
 import type { Queue } from './open.ts';
-import { readIfThere, replace } from './steps.ts';
+import { publish, readIfThere, replace } from './steps.ts';
 
 export interface Why {
   at: number;
@@ -21,6 +21,11 @@ export interface Why {
 
 export async function writeWhy(q: Queue, id: string, n: number, state: State, why: Why): Promise<void> {
   await replace(q, q.lay.why(id, n, state), `${JSON.stringify(why)}\n`);
+}
+
+/** As `writeWhy`, but what is there stays. */
+export async function writeWhyOnce(q: Queue, id: string, n: number, state: State, why: Why): Promise<void> {
+  await publish(q, q.lay.why(id, n, state), `${JSON.stringify(why)}\n`);
 }
 
 export async function readWhy(q: Queue, id: string, n: number, state: State): Promise<Why | undefined> {

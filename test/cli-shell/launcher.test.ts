@@ -65,9 +65,10 @@ describe('the launcher of the npm package', () => {
     const child = spawn(process.execPath, [...OLD, path.join(root, 'bin/tq.js')], { stdio: ['ignore', 'pipe', 'inherit'] });
     expect(await lineOf(child)).toBe('ready');
     const said = lineOf(child);
+    const closed = once(child, 'close');
     child.kill('SIGTERM');
     expect(await said).toBe('told');
-    const [code] = (await once(child, 'close')) as [number];
+    const [code] = (await closed) as [number];
     expect(code).toBe(3);
   });
 

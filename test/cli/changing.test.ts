@@ -259,7 +259,7 @@ describe('hold and release', () => {
     const farm = await makeFarm();
     const due = await farm.submit('--in', '50ms', '--', 'true');
     await farm.ok(['hold', due]);
-    await until(async () => Date.now() > Date.parse((await farm.show(due)).notBefore!), () => 'its time has come');
+    await until(async () => Date.now() > Date.parse((await farm.show(due)).notBefore!) + 100, () => 'its time has come');
     await farm.ok(['release', due]);
     await isState(farm, due, 'queued');
 
@@ -430,12 +430,28 @@ describe('set', () => {
     for (let call = 1; !ended.has(0); call++) {
       const ran = await farm.tq(['set', id, '-p', String(call)], { env: { TQ_FAULT: `die-before:${call}` } });
       ended.add(ran.code);
-      await farm.ok(['doctor', '--fix']);
+      // The next one finds what the killed one left, and so does the doctor.
+      if (call % 2 === 0) await farm.ok(['doctor', '--fix']);
+      else await farm.ok(['set', id, '-l', 'a=b']);
       expect(placesOf(farm.queue, id), `killed before call ${call}`).toHaveLength(1);
       expect((await farm.show(id)).state).toBe('queued');
       expect(call).toBeLessThan(60);
     }
     expect(ended).toEqual(new Set([137, 0]));
+  });
+
+  it('E8: a set that fails with the task in its hands puts it back', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('-p', '3', '--', 'true');
+    let failed = 0;
+    for (let call = 1; call < 9; call++) {
+      const ran = await farm.tq(['set', id, '-p', '9'], { env: { TQ_FAULT: `fail:ENOSPC:rename:${call}` } });
+      failed += ran.code === 4 ? 1 : 0;
+      await farm.ok(['doctor', '--fix']);
+      expect(placesOf(farm.queue, id)).toEqual([expect.stringMatching(/^queued\//)]);
+      expect(fs.readdirSync(path.join(farm.queue, 'running'))).toEqual([]);
+    }
+    expect(failed).toBeGreaterThan(1);
   });
 
   it('E8: it takes ids only, and one change at least', async () => {

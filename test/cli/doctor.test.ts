@@ -169,6 +169,19 @@ describe('tasks', () => {
     expect(said.findings.find((f) => f.code === 'parent-missing')?.message).toContain(`${orphan} waits for ${lost}`);
   });
 
+  it('L3: one that is skipped because of a parent that was retried since goes back to waiting, with what comes after it', async () => {
+    const farm = await makeFarm();
+    const parent = await farm.submit('--hold', '--', 'true');
+    const child = await farm.submit('--after', parent, '--', 'true');
+    const grandchild = await farm.submit('--after', child, '--', 'true');
+    await farm.ok(['cancel', parent]);
+    expect((await farm.show(grandchild)).state).toBe('skipped');
+    // Whoever retries the parent dies before it tells the children.
+    fs.renameSync(await fileOf(farm, parent), put(farm, `queued/default/p00/${bucket(parent)}/${parent}.a1.json`, ''));
+    await repairs(farm, ['forgotten']);
+    for (const id of [child, grandchild]) expect((await farm.show(id)).state).toBe('waiting');
+  });
+
   it('L3: one that lost its key gets it back', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--hold', '--key', 'k', '--', 'true');

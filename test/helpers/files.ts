@@ -15,9 +15,21 @@ export function treeOf(dir: string): Record<string, string> {
     const file = path.join(entry.parentPath, entry.name);
     const name = path.relative(dir, file);
     if (entry.isDirectory()) tree[name] = '/';
-    else tree[name] = createHash('sha256').update(fs.readFileSync(file)).digest('hex');
+    else {
+      const content = contentOf(file);
+      if (content !== undefined) tree[name] = createHash('sha256').update(content).digest('hex');
+    }
   }
   return tree;
+}
+
+/** Undefined for a file that has moved on meanwhile. */
+function contentOf(file: string): Buffer | undefined {
+  try {
+    return fs.readFileSync(file);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Names of all files below a directory of the queue that begin with the id. */

@@ -457,10 +457,10 @@ export class World<N> {
     }
   }
 
-  #ask(name: string, op: { word: string; args: readonly Word[] }): Word {
+  #ask(name: string, op: Extract<Op, { word: string }>): Word {
     let answer: Word = null;
     this.#noting(() => (answer = this.#scenario.tell(this, name, op.word, op.args) ?? null));
-    this.log?.push(`${name}: [${op.word} ${op.args.join(' ')}${answer === null ? '' : ` -> ${answer}`}]`);
+    if (op.op === 'tell') this.log?.push(`${name}: [${[op.word, ...op.args].join(' ')}${answer === null ? '' : ` -> ${answer}`}]`);
     return answer;
   }
 
@@ -544,7 +544,7 @@ export class World<N> {
       if (n > most) throw new Violation('LIVELOCK', `${name} does not end`);
       const { op } = at;
       const reply = op.op === 'tell' || op.op === 'act' ? { answer: this.#ask(name, op) } : this.#call(-1, op);
-      if (op.op !== 'tell' && op.op !== 'act') this.log?.push(`${name}: ${textOfOp(op)} -> ${textOfReply(reply)}`);
+      if (op.op !== 'tell') this.log?.push(`${name}: ${textOfOp(op)} -> ${textOfReply(reply)}`);
       at = this.#unfolding.go(at, reply);
       this.#scenario.check?.(this);
     }
@@ -606,7 +606,7 @@ function textOfOp(op: Op): string {
       return `publish ${op.path}/${op.file}`;
     case 'tell':
     case 'act':
-      return `${op.word} ${op.args.join(' ')}`;
+      return [op.word, ...op.args].join(' ');
     case 'choose':
       return 'choose';
     case 'pause':

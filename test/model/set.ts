@@ -40,11 +40,11 @@ export interface SetConfig {
   way?: 'early' | 'late' | 'unclaimed';
   /** Burial leaves a `.new` alone (only with `early`). */
   keepsNew?: boolean;
-  /** The former due time is written down only once for an attempt, so that a later `set` does not undo an earlier one's. */
-  dueOnce?: boolean;
+  /** The due time that the task goes back to is written into a file of the coming attempt, instead of into the session's name. */
+  dueFile?: boolean;
   /** 0: the claim does not raise the attempt number. */
   raise?: boolean;
-  /** A request beside the entry is not carried on when the entry is put back. */
+  /** A request that the entry leaves behind is dropped. */
   dropsCancel?: boolean;
   /** Undertakers, by the beginning of the session's name (`s0`: the first session of the first `set`). */
   buries?: readonly string[];
@@ -103,11 +103,10 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
         if (isSetSession(dirOf(at))) continue;
         return;
       }
-      const session = `run/${letter}${round}.${state}`;
+      const session = `run/${letter}${round}.${backTo(at, what)}`;
       yield* mkdir(session);
       const ok = yield* change(what, at, session);
       for (const name of (yield* list(session)) ?? []) if (parseEntry(name)?.cancel === true) yield* carry(session, name);
-      for (const name of (yield* list(session)) ?? []) if (name.endsWith('.new')) yield* unlink(`${session}/${name}`);
       yield* rmdir(session);
       if (!ok) continue;
       yield* tell('reported', what);
@@ -115,18 +114,28 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
     }
   }
 
+  /** Where the entry goes back to: the end of the session's name. `q` is the lane that the content says. */
+  function backTo(at: string, what: SetConfig['sets'][number]): string {
+    const dir = dirOf(at);
+    if (dir === 'held' || config.dueFile === true) return dir === 'held' ? 'held' : 'q';
+    return what === 'due' ? 'd2' : dir.startsWith('d') ? dir : 'q';
+  }
+
   function* change(what: SetConfig['sets'][number], at: string, session: string): Proc<boolean> {
     const n = parseEntry(baseOf(at))!.n + up;
     const mine = `${session}/${entryName(ID, n)}`;
     const due = /^d\d/.exec(at)?.[0];
-    if (due !== undefined) yield* writeDue(n, due, config.dueOnce === true);
+    if (config.dueFile === true && due !== undefined) yield* act('write', `due/${entryName(ID, n)}`, due);
     if (way === 'early') {
       const content = yield* read(at);
       if (content === undefined || (yield* create(`${mine}.new`, changed(content, what))) !== 'made') return false;
     }
-    if ((yield* move(at, mine)) !== 'moved') return false;
+    if ((yield* move(at, mine)) !== 'moved') {
+      if (way === 'early') yield* unlink(`${mine}.new`);
+      return false;
+    }
     if (!(yield* way === 'early' ? takeNew(mine, what) : takeLate(mine, what))) return false;
-    if (what === 'due' && STATE_OF[dirOf(at)] !== 'held') yield* writeDue(n, 'd2', false);
+    if (config.dueFile === true && what === 'due' && dirOf(at) !== 'held') yield* act('write', `due/${entryName(ID, n)}`, 'd2');
     yield* putBack(session, n);
     return true;
   }
@@ -152,15 +161,6 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
     return false;
   }
 
-  function* writeDue(n: number, due: string, once: boolean): Proc {
-    if (once) yield* create(`due/${entryName(ID, n)}`, due);
-    else {
-      // Replaced: whatever was there is gone.
-      yield* tell('write', `due/${entryName(ID, n)}`, due);
-      yield* act('pause');
-    }
-  }
-
   // --- put back, by the verb or by whoever buries it
 
   function* putBack(session: string, n: number): Proc {
@@ -169,12 +169,13 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
     if (content === undefined) return;
     const place = yield* formerPlace(session, content, n);
     if ((yield* move(`${session}/${entry}`, `${place}/${entry}`)) !== 'moved') return;
-    if (config.dropsCancel !== true && (yield* read(`${session}/${entry}.c`)) !== undefined) yield* carry(session, `${entry}.c`);
+    if ((yield* read(`${session}/${entry}.c`)) !== undefined) yield* carry(session, `${entry}.c`);
   }
 
   function* formerPlace(session: string, content: string, n: number): Proc<string> {
-    if (session.endsWith('.held')) return 'held';
-    return (yield* read(`due/${entryName(ID, n)}`)) ?? field(content, 'due') ?? field(content, 'lane')!;
+    const place = session.slice(session.indexOf('.') + 1);
+    if (place !== 'q') return place;
+    return (config.dueFile === true ? yield* read(`due/${entryName(ID, n)}`) : undefined) ?? field(content, 'lane')!;
   }
 
   function* bury(prefix: string): Proc {
@@ -189,18 +190,17 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
       for (const e of entries) if (!e.cancel) yield* putBack(session, e.n);
       for (const e of entries) {
         if (!e.cancel || entries.some((other) => !other.cancel && other.n === e.n)) continue;
-        if (config.dropsCancel === true) yield* unlink(`${session}/${entryName(ID, e.n)}.c`);
-        else yield* carry(session, `${entryName(ID, e.n)}.c`);
+        yield* carry(session, `${entryName(ID, e.n)}.c`);
       }
       if (yield* rmdir(session)) return;
-      for (const staged of names) if (staged.endsWith('.new')) yield* unlink(`${session}/${staged}`);
+      if (config.keepsNew === true) for (const staged of names) if (staged.endsWith('.new')) yield* unlink(`${session}/${staged}`);
     }
   }
 
   /** A request whose entry has left this session. */
   function* carry(session: string, request: string): Proc {
     const { n } = parseEntry(request)!;
-    let settled = false;
+    let settled = config.dropsCancel === true;
     for (let round = 0; round < 3 && !settled; round++) {
       const at = String(yield* act('where'));
       const dir = dirOf(at);

@@ -473,7 +473,7 @@ export class World {
       if (!lost) wait.proc.own.set(dir, known.length - 1);
     }
     if (wait.op === 'create' || wait.op === 'open' || wait.op === 'touch' || wait.op === 'write') this.stamp(wait.path);
-    if (wait.op === 'stat') value = this.withTimes(value as FileInfo);
+    if (wait.op === 'stat' && value !== undefined) value = this.withTimes(value as FileInfo);
     if (wait.op === 'create' && typeof value === 'number') value = this.stampMs();
     if (wait.op === 'write') value = this.stampMs();
     this.told(wait, value, false);

@@ -38,7 +38,7 @@ export interface Known {
   outcomes: Map<number, Outcome>;
   /** Attempts beside which a request to cancel was made. */
   asked: Set<number>;
-  /** Steps at which a cancel was promised, and at which a retry was last under way. */
+  /** Steps at which a cancel that was promised had begun, and at which a retry last took the task out of its end. */
   cancels: number[];
   retryAt: number;
   released: boolean;
@@ -64,6 +64,7 @@ export class Oracle {
   private readonly logs = new Map<string, Proc>();
   private readonly owners = new Map<string, Proc>();
   private readonly condemned = new Set<string>();
+  private readonly condemnedAt = new Map<string, number>();
   /** Burials under way of sessions that may live. */
   private readonly burials = new Map<string, Set<Proc>>();
 
@@ -120,6 +121,7 @@ export class Oracle {
   /** A burial on suspicion begins: what the session runs is ended first, as its guardian does for a silent worker. */
   condemn(session: string, by: Proc): void {
     this.condemned.add(session);
+    this.condemnedAt.set(session, this.world.steps);
     const there = this.burials.get(session) ?? new Set();
     there.add(by);
     this.burials.set(session, there);
@@ -138,6 +140,11 @@ export class Oracle {
 
   mayStart(session: string): boolean {
     return !this.condemned.has(session);
+  }
+
+  /** Somebody gave the session up since `step`. */
+  wasCondemned(session: string, step: number): boolean {
+    return (this.condemnedAt.get(session) ?? -1) >= step;
   }
 
   /** An attempt begins for real. */
@@ -253,6 +260,7 @@ export class Oracle {
         if (b.n <= m) this.fail(`V2: ${id} ended as attempt ${m} and is ${b.path} now`, id);
         if (!retriedSince(k, m, b.n)) this.fail(`V5: ${id} ended as attempt ${m} and is ${b.path} now without a retry`, id);
       }
+      if (a !== undefined && isTerminal(a.state)) k.retryAt = this.world.steps;
     }
     if (a?.state === 'running' && isTerminal(b.state) && !SET.test(a.session!)) {
       const o = k.outcomes.get(b.n);
@@ -391,10 +399,10 @@ function retriedSince(k: Known, from: number, to: number): boolean {
   return false;
 }
 
-/** Counts against its key: it may run without asking anybody. */
+/** Counts against its key: it may run without asking anybody. What is held or delayed asks on its way out. */
 function isAdmitted(s: Spot): boolean {
-  if (s.state === 'running') return !SET.test(s.session!) || /^set\.(queued|delayed)\./.test(s.session!);
-  return s.state === 'queued' || s.state === 'delayed';
+  if (s.state === 'running') return !SET.test(s.session!) || s.session!.startsWith('set.queued.');
+  return s.state === 'queued';
 }
 
 export function keyDir(key: string): string {

@@ -34,12 +34,15 @@ interface Run {
   kept: Outcome | undefined;
 }
 
+/** A claim, and when it was made. */
+type Taken = Claimed & { atStep: number };
+
 interface SimWorker {
   p: Proc;
   oracle: Oracle;
   session: string;
   window: ReturnType<typeof emptyWindow>;
-  pending: Claimed[];
+  pending: Taken[];
   runs: Map<string, Run>;
 }
 
@@ -103,8 +106,9 @@ async function turn(w: SimWorker, wishes: WorkerWishes, mood: 'work' | 'settle')
 
 async function claimSome(w: SimWorker, most: number): Promise<boolean> {
   if (w.p.world.rng.chance(0.3)) w.window = emptyWindow();
+  const atStep = w.p.world.steps;
   const claimed = await claim(w.p.q, w.session, w.window, { serves: () => true, leave: () => false }, most);
-  for (const c of claimed) w.pending.push(c);
+  for (const c of claimed) w.pending.push({ ...c, atStep });
   return claimed.length > 0;
 }
 
@@ -130,9 +134,9 @@ async function startOne(w: SimWorker): Promise<void> {
     w.runs.set(nameOf(c), run);
     await beat(w);
     if (w.session === '' || !w.runs.delete(nameOf(c))) return;
-    // Whoever had given it up may have come as far as the outcome.
-    if ((await readOutcome(q, c.id, c.attempt)) !== undefined) return;
   }
+  // Who was silent for a lease since the claim may have been given up meanwhile, as far as the outcome.
+  if (w.oracle.wasCondemned(w.session, c.atStep) && (await readOutcome(q, c.id, c.attempt)) !== undefined) return;
   if (!w.oracle.mayStart(w.session)) return;
   w.oracle.start(w.p, w.session, c.id, c.attempt);
   w.runs.set(nameOf(c), run);

@@ -7,7 +7,7 @@ import { errnoOf } from '../../errors.ts';
 import { formatDuration } from '../../task/duration.ts';
 import { serverNowOrLocal } from '../clock.ts';
 import { dropKeyLock, admitRetried, settleKey } from '../keys.ts';
-import { afterTerminal, endedState, judge, tryRelease } from '../depend.ts';
+import { afterTerminal, endedState, judge, reviveDependants, tryRelease } from '../depend.ts';
 import { locate, shownState, type Located } from '../find.ts';
 import { isGone, listOrEmpty } from '../fsx.ts';
 import { bucketOf, entryName, parseDueMinute, parseDueSecond, parseEntry, parsePrio, queueOfLane, type Place, type Requirements } from '../layout.ts';
@@ -16,9 +16,12 @@ import { readOutcome } from '../outcome.ts';
 import { promoteDue } from '../promote.ts';
 import { quarantine } from '../quarantine.ts';
 import { readState, readWorker, workerNames, type WorkerFile } from '../registry.ts';
+import { isSetSession } from '../session.ts';
+import { NEW } from '../set.ts';
 import { move, readIfThere } from '../steps.ts';
 import { defineLane } from '../submit.ts';
 import { laneOf, parseTask, placeOfNext, queuedPlace } from '../task-file.ts';
+import { readWhy } from '../why.ts';
 import { fine, found, nothingSince, type Examination } from './finding.ts';
 import { examineShared } from './ground.ts';
 
@@ -111,7 +114,7 @@ async function textOf(x: Examination, at: Located): Promise<string | undefined> 
 
 /** Whether it needs a closer look once everything had time to settle. */
 function isSuspect(at: Located, task: Task): boolean {
-  return at.state === 'waiting' || (task.key !== undefined && !isTerminal(at.state));
+  return at.state === 'waiting' || (at.state === 'skipped' && (task.after ?? []).length > 0) || (task.key !== undefined && !isTerminal(at.state));
 }
 
 /** An ended attempt whose task still rests where it was before its end. */
@@ -205,6 +208,7 @@ async function whatIsWrong(q: Queue, at: Located): Promise<Wrong | undefined> {
   if (!parsed.ok) return undefined;
   const task = parsed.value;
   if (await isUnmoved(q, at)) return unmoved(q, at, task);
+  if (at.state === 'skipped') return forgotten(q, at, task);
   if (task.key !== undefined) {
     const holder = await keyHolderNow(q, task.key);
     if (holder !== at.id) return keyNotHeld(q, at, task, holder);
@@ -275,6 +279,23 @@ async function stuck(q: Queue, at: Located, task: Task): Promise<Wrong | undefin
     message,
     repair: async () => {
       await tryRelease(q, at.id, true);
+      return !(await exists(q, at.file));
+    },
+  };
+}
+
+/** Skipped because of a parent that was retried since: whoever retried it died before it told this one. */
+async function forgotten(q: Queue, at: Located, task: Task): Promise<Wrong | undefined> {
+  const parent = (await readWhy(q, at.id, at.n, 'skipped'))?.parent;
+  if (parent === undefined) return undefined;
+  const states: Array<TerminalState | undefined> = [];
+  for (const p of task.after ?? []) states.push(await endedState(q, p.id, true));
+  if (judge(task.after ?? [], states).kind === 'skip') return undefined;
+  return {
+    code: 'forgotten',
+    message: `${at.id} is skipped because of ${parent}, which was retried since`,
+    repair: async () => {
+      await reviveDependants(q, parent);
       return !(await exists(q, at.file));
     },
   };
@@ -400,6 +421,8 @@ async function* filesOf(x: Examination, room: Room, dir: string, parts: readonly
     const file = `${dir}/${name}`;
     const e = parseEntry(name);
     const place = room.place(parts);
+    // What a tq set has staged beside its entry; left over, it goes with the session.
+    if (place?.state === 'running' && name.endsWith(NEW) && isSetSession(place.session)) continue;
     if (parts.length < room.shapes.length) {
       if (e !== undefined && !e.cancel && !(await isDirectory(q, file))) yield { kind: 'misplaced', file, id: e.id, n: e.n, place };
       else if (e === undefined && room.shapes[parts.length]!.test(name) && (await isDirectory(q, file))) yield* filesOf(x, room, file, [...parts, name]);
