@@ -108,7 +108,8 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
   if (settled || !seen) await unlinkQuietly(q.fsx, path);
 }
 
-async function retriedBetween(q: Queue, id: string, from: number, to: number): Promise<boolean> {
+/** Whether a person began a new life of the task after one of the attempts `from` to `to` - 1. */
+export async function retriedBetween(q: Queue, id: string, from: number, to: number): Promise<boolean> {
   if (to <= from) return false;
   const names = new Set(await listOrEmpty(q.fsx, q.lay.runs(id), true));
   for (let n = from; n < to; n++) if (names.has(`${id}.a${n}.retried`)) return true;

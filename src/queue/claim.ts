@@ -34,6 +34,8 @@ export interface ClaimRules {
   leave(candidate: Candidate): boolean | Promise<boolean>;
   /** Told of each claim as soon as it is made. */
   taken?(claimed: Claimed): void;
+  /** Whether the session has this attempt already, running or not yet begun. */
+  has?(id: string, attempt: number): boolean;
 }
 
 /** A kept listing. Drop it (make a new one) when the bell rang. */
@@ -95,7 +97,8 @@ async function claimFrom(q: Queue, session: string, w: Window, rules: ClaimRules
       const file = `${q.lay.session(session)}/${entryName(c.id, attempt)}`;
       const result = await tryClaim(q, `${c.dir}/${entryName(c.id, c.n)}`, file);
       if (result === 'revoked') throw new RevokedError(session);
-      if (result !== 'moved') {
+      // After a lost reply a cached listing may name what this session claimed before: that is no second claim.
+      if (result !== 'moved' || rules.has?.(c.id, attempt) === true) {
         // A cached listing may go on naming what is gone: once is enough in one look.
         skipped.add(entryName(c.id, c.n));
         continue;

@@ -182,12 +182,13 @@ export async function finishErase(q: Queue, mark: string): Promise<boolean> {
     const { script, stdin } = gone as Partial<Task>;
     const result = await lastResult(q, id, state);
     gone = { ...(result === undefined ? {} : { result }), erasing: { ...(script === undefined ? {} : { script }), ...(stdin === undefined ? {} : { stdin }) } };
-    await replace(q, mark, `${JSON.stringify(gone)}\n`);
+    // A result must outlive the files it is read from; without one a crash leaves nothing to lose.
+    if (result !== undefined) await replace(q, mark, `${JSON.stringify(gone)}\n`);
   }
   if (gone.erasing === undefined) return false;
-  for (const file of await listOrEmpty(q.fsx, q.lay.runs(id), true)) {
-    if (file.startsWith(`${id}.`)) await unlinkQuietly(q.fsx, `${q.lay.runs(id)}/${file}`);
-  }
+  // The newest attempt goes last: whoever goes on after a crash must not take an older one's result for the task's.
+  const files = (await listOrEmpty(q.fsx, q.lay.runs(id), true)).filter((file) => file.startsWith(`${id}.`));
+  for (const file of files.toSorted((x, y) => attemptIn(x, id) - attemptIn(y, id))) await unlinkQuietly(q.fsx, `${q.lay.runs(id)}/${file}`);
   await removeTree(q, q.lay.state(id));
   await removeTree(q, q.lay.notes(id));
   await removeTree(q, q.lay.after(id));
@@ -209,13 +210,14 @@ async function readMark(q: Queue, mark: string): Promise<Gone | undefined> {
   }
 }
 
+/** The attempt that a file in `runs/` is of; 0 for another task's. */
+function attemptIn(file: string, id: string): number {
+  return file.startsWith(`${id}.a`) ? Number(/^\d+/.exec(file.slice(id.length + 2))?.[0] ?? 0) : 0;
+}
+
 /** The result with which a task ended: that of its release, else that of its newest attempt. */
 async function lastResult(q: Queue, id: string, state: State): Promise<unknown> {
-  let newest = 0;
-  for (const name of await listOrEmpty(q.fsx, q.lay.runs(id), true)) {
-    const n = name.startsWith(`${id}.a`) ? Number(/^[^.]+(?:\.\d+)?\.a(\d+)\./.exec(name)?.[1] ?? 0) : 0;
-    newest = Math.max(newest, n);
-  }
+  const newest = Math.max(0, ...(await listOrEmpty(q.fsx, q.lay.runs(id), true)).map((file) => attemptIn(file, id)));
   const why = await readWhy(q, id, newest, state);
   return why?.result !== undefined ? why.result : (await readOutcome(q, id, newest))?.result;
 }

@@ -5,6 +5,7 @@
  */
 import { TqError } from '../errors.ts';
 import { isTerminal, TERMINAL, type Parent, type Task, type TerminalState } from '../task/types.ts';
+import { retriedBetween } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
@@ -29,8 +30,12 @@ export async function checkParents(q: Queue, parents: readonly Parent[]): Promis
 
 /** Markers under each parent, then the look; the child must be in waiting already. */
 export async function linkToParents(q: Queue, child: Task): Promise<void> {
-  for (const { id } of child.after ?? []) await createOnce(q, `${q.lay.after(id)}/${flatBucket(child.id)}/${child.id}`, '');
+  await mark(q, child);
   await tryRelease(q, child.id);
+}
+
+async function mark(q: Queue, child: Task): Promise<void> {
+  for (const { id } of child.after ?? []) await createOnce(q, `${q.lay.after(id)}/${flatBucket(child.id)}/${child.id}`, '');
 }
 
 function flatBucket(id: string): string {
@@ -88,6 +93,8 @@ async function release(q: Queue, at: Located, task: Task, strong: boolean): Prom
   if (verdict.kind === 'wait') return 'waiting';
   const now = await serverNow(q);
   if (verdict.kind === 'skip') {
+    // A submit that died before it had made the markers: without them a retry of the parent would not find this one.
+    await mark(q, task);
     await writeWhy(q, task.id, at.n, 'skipped', { at: now, by: null, reason: verdict.reason, parent: verdict.parent });
     const tokens = task.key === undefined ? [] : await tokensOf(q, task.key, task.id);
     const moved = await move(q, at.file, q.lay.entry({ state: 'skipped' }, task.id, at.n));
@@ -98,7 +105,8 @@ async function release(q: Queue, at: Located, task: Task, strong: boolean): Prom
     if ((await endedState(q, verdict.parent, strong)) === undefined) await unskip(q, task.id);
     return 'skipped';
   }
-  const first = at.n === 0;
+  // A `tq set` raises the attempt too; only a retry begins a new life.
+  const first = at.n === 0 || !(await retriedBetween(q, task.id, 0, at.n));
   const held = first && task.hold === true && (await readIfThere(q, releasedMark(q, task.id))) === undefined;
   const place = held ? ({ state: 'held' } as const) : timedPlace(task, now, first ? task.notBefore : undefined);
   if (place.state === 'queued') await defineLane(q, task);

@@ -21,14 +21,15 @@ const ROUNDS = 4;
 
 /**
  * Where the task is now. A task may move while the directories are read one after the other, so an id that has left traces is
- * looked for again before the answer is undefined; and never before every listing was a strong one, since a cached one may miss it.
+ * looked for again before the answer is undefined; and never before everything was listed strongly twice, since a cached listing may
+ * miss it.
  */
 export async function locate(q: Queue, id: string, strong = false): Promise<Located | undefined> {
   for (let round = 0; round < ROUNDS; round++) {
     const again = round > 0;
     const found = (await locateUnfinished(q, id, strong, again)) ?? (await locateEnded(q, id, strong || again));
     if (found !== undefined) return found;
-    if (again && !(await hasTraces(q, id))) return undefined;
+    if (round >= (q.network ? 2 : 1) && !(await hasTraces(q, id))) return undefined;
   }
   return undefined;
 }

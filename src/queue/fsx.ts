@@ -69,6 +69,8 @@ export interface Fsx {
   fsyncDir(path: string): Promise<void>;
   read(path: string): Promise<string>;
   readBytes(path: string): Promise<Buffer>;
+  /** Opens a directory for what that does to a network client's caches: what it believes of the names in it is asked for anew. */
+  refresh(path: string): Promise<void>;
   /** Names in a directory, unsorted; `.nfs*` leftovers and the probe's own names are left out unless `all` are wanted. */
   list(path: string, all?: boolean): Promise<string[]>;
   stat(path: string): Promise<FileInfo>;
@@ -132,20 +134,23 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
   // Loading the pooled calls takes longer than a submit's own work, and a local disk needs none of them.
   const p = network ? fs.promises : (undefined as never);
   const listOnce = (path: string): Promise<string[]> => call('list', path, undefined, () => fs.readdirSync(path), () => p.readdir(path));
-  const openOnce = (dir: string): Promise<void> => call('stat', dir, undefined, () => undefined, async () => (await p.open(dir, 'r')).close());
+  const refresh = async (dir: string): Promise<void> => {
+    if (network) await call('stat', dir, undefined, () => undefined, async () => (await p.open(dir, 'r')).close());
+  };
   /** Opens a directory for nothing but what that does to the caches; one that seems missing after the one above it. */
   const openAgain = async (dir: string): Promise<void> => {
     try {
-      await openOnce(dir);
+      await refresh(dir);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT' || parentOf(dir) === '') throw error;
       await openAgain(parentOf(dir));
-      await openOnce(dir);
+      await refresh(dir);
     }
   };
   return {
     network,
     root: options.root,
+    refresh,
     rename: (from, to) => call('rename', from, to, () => fs.renameSync(from, to), () => p.rename(from, to)),
     link: (existing, path) => call('link', path, existing, () => fs.linkSync(existing, path), () => p.link(existing, path)),
     unlink: (path) => call('unlink', path, undefined, () => fs.unlinkSync(path), () => p.unlink(path)),
@@ -325,7 +330,8 @@ export async function mkdirp(fsx: Fsx, path: string): Promise<void> {
       return;
     } catch (error) {
       const code = errnoOf(error);
-      if (code === 'EEXIST') return;
+      // Perhaps it only exists in this machine's memory, and was removed and made anew since.
+      if (code === 'EEXIST') return fsx.refresh(parentOf(path));
       // The one above is missing, or was there and was tidied away as empty a moment ago.
       if (code !== 'ENOENT' || parentOf(path) === '' || look >= MKDIR_LOOKS) throw error;
     }

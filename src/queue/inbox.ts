@@ -1,10 +1,12 @@
 /**
  * The inbox: a task object (long flag names as keys) moved here by any program is submitted without the command line. The file is
- * claimed by a rename into `tmp/`, so that two workers never submit it twice.
+ * claimed by a rename into `tmp/`, so that two workers never submit it twice; one whose worker dies then is kept in quarantine.
  */
-import { isGone, listOrEmpty } from './fsx.ts';
+import { errnoOf, EXIT, TqError } from '../errors.ts';
+import { isGone, isOfEntry, listOrEmpty } from './fsx.ts';
 import type { Queue } from './open.ts';
 import { quarantine } from './quarantine.ts';
+import { move, stagingPath, unlinkQuietly } from './steps.ts';
 
 /** What the sweep saw of a file that did not parse: it is called bad only after it stood still for two polls. */
 const unready = new Map<string, string>();
@@ -17,41 +19,83 @@ export function setInboxReader(r: InboxReader): void {
   reader = r;
 }
 
+/** What was said of a file, so that the same is not said at every poll. */
+const told = new Map<string, string>();
+
+/** How the staging name of a file goes on that was taken from the inbox. */
+export const FROM_INBOX = '.inbox.';
+
 /** Submits what lies in the inbox; returns how many files were taken. */
 export async function sweepInbox(q: Queue, log: (line: string) => void): Promise<number> {
   if (reader === undefined) return 0;
   let taken = 0;
   for (const name of await listOrEmpty(q.fsx, q.lay.inbox)) {
     if (name.startsWith('.') || name.endsWith('.tmp')) continue;
-    const file = `${q.lay.inbox}/${name}`;
+    const say = (line: string): void => {
+      if (told.get(name) !== line) log(`inbox/${name}: ${line}`);
+      told.set(name, line);
+    };
     try {
-      const text = await q.fsx.read(file);
-      try {
-        JSON.parse(text);
-      } catch {
-        const s = await q.fsx.stat(file);
-        const now = `${s.size} ${s.mtimeMs}`;
-        if (unready.get(file) !== now) {
-          unready.set(file, now);
-          continue;
-        }
-      }
-      unready.delete(file);
-      const mine = `${q.lay.tmp}/${q.stem}.inbox.${name.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}`;
-      const { uid } = await q.fsx.stat(file);
-      await q.fsx.rename(file, mine);
-      try {
-        await reader(q, text, uid);
-        await q.fsx.unlink(mine);
-        taken++;
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        log(`inbox/${name}: ${reason}: moved to quarantine/`);
-        await quarantine(q, mine, reason);
-      }
+      if (await take(q, name, reader, say)) taken++;
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (isGone(error)) continue;
+      // One that cannot be read does not keep the others back.
+      if (!isOfEntry(error)) throw error;
+      say(`cannot be read: ${errnoOf(error)}`);
     }
   }
   return taken;
+}
+
+async function take(q: Queue, name: string, read: InboxReader, say: (line: string) => void): Promise<boolean> {
+  const file = `${q.lay.inbox}/${name}`;
+  if (!(await isReady(q, file))) return false;
+  const mine = stagingPath(q, `${FROM_INBOX}${name.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 100)}`);
+  if ((await move(q, file, mine)) !== 'moved') return false;
+  // Read here: until now another file could come under the name.
+  const text = await q.fsx.read(mine);
+  const { uid } = await q.fsx.stat(mine);
+  try {
+    await read(q, text, uid);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (error instanceof TqError && error.exit === EXIT.queue) {
+      say(`${reason}: tried again`);
+      await giveBack(q, mine, file);
+      return false;
+    }
+    say(`${reason}: moved to quarantine/`);
+    await quarantine(q, mine, reason);
+    return false;
+  }
+  await unlinkQuietly(q.fsx, mine);
+  told.delete(name);
+  return true;
+}
+
+/** Whether it parses, or has stood still for two polls although it does not. */
+async function isReady(q: Queue, file: string): Promise<boolean> {
+  const text = await q.fsx.read(file);
+  try {
+    JSON.parse(text);
+  } catch {
+    const s = await q.fsx.stat(file);
+    const now = `${s.size} ${s.mtimeMs}`;
+    if (unready.get(file) !== now) {
+      unready.set(file, now);
+      return false;
+    }
+  }
+  unready.delete(file);
+  return true;
+}
+
+/** Back under its name, unless another file has come there meanwhile: then the sweep of `tmp/` keeps it for people. */
+async function giveBack(q: Queue, mine: string, file: string): Promise<void> {
+  try {
+    await q.fsx.link(mine, file);
+    await unlinkQuietly(q.fsx, mine);
+  } catch {
+    // It stays in tmp/.
+  }
 }

@@ -11,7 +11,7 @@ import { isOfEntry } from './fsx.ts';
 import { holdsKey } from './keys.ts';
 import { bucketOf, parentOf, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
-import { readTaskAt } from './outcome.ts';
+import { readTaskAt, tallyBefore } from './outcome.ts';
 import { ring } from './signal.ts';
 import { move, rmdirIfEmpty } from './steps.ts';
 import { defineLane } from './submit.ts';
@@ -87,9 +87,11 @@ async function tidyDue(q: Queue, from: string): Promise<void> {
 
 /** Skips a task that was not started by its time. True: it is skipped now (by this call or another). */
 export async function expireIfDue(q: Queue, at: Located, task: Task): Promise<boolean> {
-  if (task.expiresAt === undefined || at.n > 0) return false;
+  if (task.expiresAt === undefined) return false;
   const now = await serverNow(q);
   if (now < task.expiresAt) return false;
+  // A claim that began nothing and a `tq set` raise the attempt too; only a start counts.
+  if (at.n > 0 && (await tallyBefore(q, at.id, at.n + 1)).firstStartedAt !== null) return false;
   await writeWhy(q, at.id, at.n, 'skipped', { at: now, by: null, reason: `expired: not started by ${new Date(task.expiresAt).toISOString()}` });
   return endWithoutAttempt(q, at, task, 'skipped');
 }

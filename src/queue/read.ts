@@ -202,7 +202,7 @@ function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why
     submittedAt: iso(task.submittedAt),
     submittedBy: task.submittedBy,
     startedAt: at.state === 'queued' || at.state === 'delayed' || at.state === 'waiting' || at.state === 'held' ? null : (lastRun?.startedAt ?? null),
-    endedAt: ended ? (last !== undefined && last.attempt === at.n ? iso(last.endedAt) : isoOrNull(why?.at)) : null,
+    endedAt: ended ? isoOrNull(endOf(at, last, why)) : null,
     retries: task.retries,
     timeoutMs: task.timeoutMs ?? null,
     exitCode: ended && last?.attempt === at.n ? last.exitCode : null,
@@ -226,6 +226,12 @@ function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why
     file: at.file,
     ...more,
   };
+}
+
+/** When the task ended: with its last attempt, or later by a cancel or a skip between two tries. */
+function endOf(at: Located, last: Outcome | undefined, why: Why | undefined): number | undefined {
+  const ends = [last !== undefined && last.attempt === at.n ? last.endedAt : undefined, why?.at].filter((ms) => ms !== undefined);
+  return ends.length === 0 ? undefined : Math.max(...ends);
 }
 
 /** What never began is no attempt; a start that was refused is one, a task that expired before it is not. */

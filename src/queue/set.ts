@@ -173,6 +173,8 @@ export async function putBack(q: Queue, session: string, id: string, n: number):
 async function formerPlace(q: Queue, task: Task, n: number, state: State): Promise<Place> {
   if (state === 'held' || state === 'waiting') return { state };
   const why = await readWhy(q, task.id, n, 'delayed');
+  // Due meanwhile or not: leaving `delayed` is another step, which asks the parents and the key.
+  if (state === 'delayed' && why?.dueAt !== undefined) return { state, dueAt: why.dueAt };
   return timedPlace(task, await serverNow(q), why?.dueAt);
 }
 

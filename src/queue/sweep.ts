@@ -4,7 +4,9 @@
  */
 import { serverNow } from './clock.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
+import { FROM_INBOX } from './inbox.ts';
 import type { Queue } from './open.ts';
+import { quarantine } from './quarantine.ts';
 import { removeTree } from './control.ts';
 
 const STALE_MS = 3_600_000;
@@ -16,7 +18,9 @@ export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS)
   let deleted = 0;
   for (const name of await olderThan(q, q.lay.tmp, now - staleMs)) {
     try {
-      await q.fsx.rename(`${q.lay.tmp}/${name}`, `${q.lay.swept}/${name}`);
+      // Whether it was submitted before its worker died only a person can tell, and nobody else has it.
+      if (name.includes(FROM_INBOX)) await quarantine(q, `${q.lay.tmp}/${name}`, 'a worker died while it submitted this file of the inbox: if there is no such task, put it there again');
+      else await q.fsx.rename(`${q.lay.tmp}/${name}`, `${q.lay.swept}/${name}`);
       swept++;
     } catch (error) {
       if (!isGone(error)) throw error;
@@ -39,7 +43,9 @@ async function olderThan(q: Queue, dir: string, ms: number): Promise<string[]> {
   const old: string[] = [];
   for (const name of await listOrEmpty(q.fsx, dir)) {
     try {
-      if ((await q.fsx.stat(`${dir}/${name}`)).mtimeMs < ms) old.push(name);
+      const s = await q.fsx.stat(`${dir}/${name}`);
+      // A file of the inbox may have been written long before it was put there: when it was taken tells its other time.
+      if ((name.includes(FROM_INBOX) ? s.ctimeMs : s.mtimeMs) < ms) old.push(name);
     } catch (error) {
       if (!isGone(error)) throw error;
     }

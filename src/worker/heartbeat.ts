@@ -14,7 +14,10 @@ import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
 import { readProgress } from './scratch.ts';
-import { wake, type Worker } from './worker.ts';
+import { endRun, wake, type Worker } from './worker.ts';
+
+/** Every so many heartbeats the own directory is listed past the caches of this machine. */
+const CAREFUL_EVERY = 12;
 
 /** `ok`; `revoked`: somebody buried this session; `away`: the queue's directory cannot be reached. */
 export type Pulse = 'ok' | 'revoked' | 'away';
@@ -50,7 +53,9 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
   for (const c of w.pending) before.add(`${c.id}.a${c.attempt}`);
   let names: string[];
   try {
-    names = await q.fsx.list(q.lay.session(w.session));
+    // A cached listing may miss a request until something else changes there: a careful look now and then finds it.
+    const dir = q.lay.session(w.session);
+    names = w.counter % CAREFUL_EVERY === 0 ? await strongList(q.fsx, dir) : await q.fsx.list(dir);
   } catch (error) {
     if (!isGone(error)) throw error;
     return (await queueIsThere(w)) ? 'revoked' : 'away';
@@ -65,24 +70,48 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     else there.add(key);
   }
   await dropMissing(w, there, before);
-  for (const c of cancels) {
-    const run = w.runs.get(c.key);
-    if (run !== undefined && !run.finishing) {
-      if (run.cause === null || run.cause === 'canceled') {
-        const request = await readCancel(q, w.session, c.id, c.n);
-        run.end?.('canceled', { now: request.now, reason: request.reason });
-      }
-    } else if (run === undefined && !there.has(c.key)) await carryCancel(q, w.session, c.id, c.n);
-  }
+  for (const c of cancels) await obeyCancel(w, c, there).catch((error: unknown) => complain(w, c.key, error));
   if (!claiming && !w.claiming && epoch === w.claimEpoch) {
     for (const key of there) {
       if (before.has(key) || w.runs.has(key) || w.pending.some((c) => `${c.id}.a${c.attempt}` === key)) continue;
-      const e = parseEntry(`${key}.json`)!;
-      w.log(`${key}: in my directory but not mine to run: given back`);
-      await settleLost(q, w.session, e.id, e.n, 'claimed, but never started', cancels.some((c) => c.key === key));
+      await giveBack(w, key, cancels.some((c) => c.key === key)).catch((error: unknown) => complain(w, key, error));
     }
   }
   return 'ok';
+}
+
+/** What is wrong with one entry must not pass for a queue that is away; it is tried again at each heartbeat, and told once. */
+function complain(w: Worker, key: string, error: unknown): void {
+  const words = `${key}: ${error instanceof Error ? error.message : String(error)}`;
+  if (complaints.get(w) !== words) w.log(words);
+  complaints.set(w, words);
+}
+
+const complaints = new WeakMap<Worker, string>();
+
+async function giveBack(w: Worker, key: string, canceled: boolean): Promise<void> {
+  const e = parseEntry(`${key}.json`)!;
+  w.log(`${key}: in my directory but not mine to run: given back`);
+  await settleLost(w.q, w.session, e.id, e.n, 'claimed, but never started', canceled, w.unbegun.has(key) ? false : undefined);
+  w.unbegun.delete(key);
+}
+
+/** A request of the own directory: for what runs, for what was claimed and not begun, or for what has left. */
+async function obeyCancel(w: Worker, c: { id: string; n: number; key: string }, there: ReadonlySet<string>): Promise<void> {
+  const { q } = w;
+  const waiting = w.pending.findIndex((p) => `${p.id}.a${p.attempt}` === c.key);
+  if (waiting >= 0) {
+    w.pending.splice(waiting, 1);
+    await settleLost(q, w.session, c.id, c.n, 'canceled before it began', true);
+    return;
+  }
+  const run = w.runs.get(c.key);
+  if (run === undefined) {
+    if (!there.has(c.key)) await carryCancel(q, w.session, c.id, c.n);
+  } else if (!run.finishing && (run.cause === null || run.cause === 'canceled')) {
+    const request = await readCancel(q, w.session, c.id, c.n);
+    endRun(run, 'canceled', { now: request.now, reason: request.reason });
+  }
 }
 
 /** An attempt whose entry is gone was given to somebody else: its processes end and its outcome is discarded. */
@@ -93,7 +122,7 @@ async function dropMissing(w: Worker, there: ReadonlySet<string>, before: Readon
   for (const run of missing) {
     if (again.has(`${run.key}.json`) || run.finishing || !w.runs.has(run.key)) continue;
     w.log(`${run.key}: taken away from me: its processes are ended`);
-    run.end?.('revoked', { now: true });
+    endRun(run, 'revoked', { now: true });
   }
 }
 

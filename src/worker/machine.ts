@@ -21,7 +21,7 @@ import { offline } from './states/offline.ts';
 import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
-import { jittered, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
+import { endRun, jittered, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
 /** A state runs until it is time for another; every wait in it ends with `wake(w)`. */
 export interface StateModule {
@@ -45,6 +45,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
   let timer = { stop: (): void => undefined };
   let next: WorkerState | 'end' = 'starting';
   let code = 0;
+  let left = false;
   try {
     while (next !== 'end') {
       w.state = next;
@@ -59,12 +60,16 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
         watching = await watch(q, [q.lay.signal, q.lay.worker(options.name)], () => heardBell(w), isOwnFile);
       }
     }
+    left = true;
   } finally {
     timer.stop();
     signals.stop();
     await watching.close().catch(() => undefined);
-    await w.guardian?.close().catch(() => undefined);
-    closeScratch(w.scratch);
+    // A worker that fails here may have tasks running: its guardian ends them, and buries the session, when this process is gone.
+    if (left) {
+      await w.guardian?.close().catch(() => undefined);
+      closeScratch(w.scratch);
+    }
   }
   return code;
 }
@@ -87,6 +92,8 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     blocked: null,
     runs: new Map(),
     pending: [],
+    unbegun: new Set(),
+    beating: Promise.resolve(),
     window: emptyWindow(),
     claiming: false,
     claimEpoch: 0,
@@ -153,7 +160,9 @@ function beatForever(w: Worker): { stop(): void } {
   let busy = false;
   const beatMs = heartbeatMs(w.q, w.options.pollMs);
   const tick = async (): Promise<void> => {
-    const pulse = await housekeeping(w);
+    const beating = housekeeping(w);
+    w.beating = beating;
+    const pulse = await beating;
     if (pulse === 'ok' && !busy && !stopped) {
       busy = true;
       void chores(w).finally(() => {
@@ -176,15 +185,27 @@ export function heartbeatMs(q: Queue, pollMs: number): number {
   return Math.min(pollMs, q.leaseMs / 8);
 }
 
+/** One heartbeat and what follows from it. Never throws. */
 async function housekeeping(w: Worker): Promise<Pulse | 'left'> {
-  if (w.state === 'offline' || w.state === 'restart' || w.session === '') return 'left';
+  try {
+    return await beatOnce(w);
+  } catch (error) {
+    w.log(`heartbeat: ${error instanceof Error ? error.message : String(error)}`);
+    return 'away';
+  }
+}
+
+async function beatOnce(w: Worker): Promise<Pulse | 'left'> {
+  if (isLeaving(w) || w.session === '') return 'left';
   followHours(w);
   const pulse = await heartbeat(w);
+  // It may have begun to leave meanwhile, and removed its directory itself.
+  if (isLeaving(w)) return 'left';
   if (pulse === 'ok') {
     if (await rang(w)) heardBell(w);
     else if (w.lookAtDueAt <= (await serverNow(w.q))) wake(w);
   } else if (pulse === 'revoked') await rise(w);
-  else if (w.state !== 'error') {
+  else if (w.state === 'awake') {
     w.reason = `the queue cannot be used: ${w.reason ?? 'unknown'}`;
     w.request ??= null;
     toError(w);
@@ -199,6 +220,11 @@ async function chores(w: Worker): Promise<void> {
   } catch (error) {
     w.log(`watching the others: ${String(error)}`);
   }
+}
+
+/** In its last states nothing else is begun. */
+export function isLeaving(w: Worker): boolean {
+  return w.state === 'offline' || w.state === 'restart';
 }
 
 /** Sends a worker to the error state from outside its state's loop. */
@@ -234,8 +260,9 @@ export function holdsUntil(w: Worker, until: number | null): number | null {
 /** A buried worker ends what it still runs, and starts a new session under its name. */
 async function rise(w: Worker): Promise<void> {
   w.log(`session ${w.session} was buried: its tasks were given away, a new session begins`);
-  for (const run of w.runs.values()) run.end?.('revoked', { now: true });
+  for (const run of w.runs.values()) endRun(run, 'revoked', { now: true });
   w.pending = [];
+  w.unbegun.clear();
   w.window = emptyWindow();
   await Promise.all([...w.runs.values()].map((r) => r.settled));
   const old = w.session;
@@ -256,6 +283,8 @@ async function rise(w: Worker): Promise<void> {
 export async function depart(w: Worker): Promise<void> {
   const { q } = w;
   if (w.session === '') return;
+  // A heartbeat that is still under way would take the end of this session for its burial by somebody else.
+  await w.beating;
   try {
     await bury(q, w.session, { proved: true, reason: `worker ${w.options.name} left` });
     w.request = null;

@@ -6,9 +6,9 @@ import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
-import { mkdirp, isGone } from '../queue/fsx.ts';
+import { mkdirp, isGone, isOfEntry } from '../queue/fsx.ts';
 import { randomText } from '../queue/layout.ts';
-import { readTaskAt, settle, tallyBefore } from '../queue/outcome.ts';
+import { readClaimed, settle, tallyBefore } from '../queue/outcome.ts';
 import { spool, unspool } from '../queue/spool.ts';
 import { rmdirIfEmpty } from '../queue/steps.ts';
 import { writeWhy } from '../queue/why.ts';
@@ -17,7 +17,8 @@ import { parseDuration } from '../task/duration.ts';
 import type { Next, Outcome, Tally, Task } from '../task/types.ts';
 import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask } from './child.ts';
 import { everyoneElseRejected } from './others.ts';
-import { heartbeat } from './heartbeat.ts';
+import { heartbeat, queueIsThere } from './heartbeat.ts';
+import { heartbeatMs } from './machine.ts';
 import { givePlaceBack, leftIn, parseProgress, readReport, takePlace, type Place } from './scratch.ts';
 import { taskEnv } from './task-env.ts';
 import type { Cause, Run, Worker } from './worker.ts';
@@ -33,14 +34,17 @@ export async function runAttempt(w: Worker, run: Run): Promise<void> {
   if (logFd === undefined) return;
   let errFd: number | undefined;
   try {
-    const task = await readTaskAt(q, run.claimed.file, id);
+    const task = await readClaimed(q, run.claimed.file, id);
     if (task === undefined) return;
     if (await expired(w, run, task)) return;
-    if (!(await confirmed(w, run))) return;
     const tally = await tallyBefore(q, id, attempt);
     if (await pastDeadline(w, run, task, tally)) return;
     if (task.split) errFd = await q.fsx.openLog(q.lay.errLog(id, attempt));
     await runTask(w, run, task, tally, logFd, errFd);
+  } catch (error) {
+    // The next heartbeat gives it back, and must not take its log for a start.
+    if (!run.begun) w.unbegun.add(run.key);
+    throw error;
   } finally {
     fs.closeSync(logFd);
     if (errFd !== undefined) fs.closeSync(errFd);
@@ -85,11 +89,10 @@ async function pastDeadline(w: Worker, run: Run, task: Task, tally: Tally): Prom
   return true;
 }
 
-/** Before a start: a heartbeat confirmed within a third of the lease, else confirm first. False: the entry is not mine any more. */
-async function confirmed(w: Worker, run: Run): Promise<boolean> {
+/** Right before a start, with no call of the queue in between: a heartbeat confirmed within a third of the lease, else confirm first. */
+async function confirmed(w: Worker): Promise<boolean> {
   if (performance.now() - w.confirmedMs <= w.q.leaseMs / 3) return true;
-  const pulse = await heartbeat(w);
-  return pulse === 'ok' && run.cause !== 'revoked';
+  return (await heartbeat(w)) === 'ok';
 }
 
 /** What an attempt came to. */
@@ -115,12 +118,17 @@ async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: num
   await makeStateDir(w, stateDir);
   const startedAt = await serverNow(q);
   const env = taskEnv(w, run, task, place, stateDir);
-  let result: Result;
+  let result: Result | 'unconfirmed';
   try {
     result = await execute(w, run, task, tally, env, place, startedAt, logFd, errFd);
   } catch (error) {
     givePlaceBack(w.scratch, place, false);
     throw error;
+  }
+  if (result === 'unconfirmed') {
+    w.unbegun.add(run.key);
+    givePlaceBack(w.scratch, place, false);
+    return;
   }
   run.finishing = true;
   const left = leftIn(place);
@@ -154,22 +162,31 @@ async function execute(
   startedAt: number,
   logFd: number,
   errFd: number | undefined,
-): Promise<Result> {
+): Promise<Result | 'unconfirmed'> {
   const base = { tally, started: false, info: null };
   if (w.options.pre !== null) {
-    const pre = await hook(w, run, task, w.options.pre, env, logFd, errFd);
+    if (!(await confirmed(w))) return 'unconfirmed';
+    if (run.cause !== null) return { ...base, ended: byCause(w, run.cause) };
+    const pre = await hook(w, run, task, w.options.pre, 'before', env, logFd, errFd);
     if (!pre.ok) return { ...base, ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: null } : byCause(w, run.cause) };
   }
-  const program = prepare(w, task, place);
+  const program = await prepare(w, task, place);
   if ('reason' in program) return { ...base, ended: { how: 'rejected', reason: program.reason, exitCode: 126 } };
   let stdin: number | 'null' = 'null';
   if (task.stdin !== undefined) {
     try {
       stdin = fs.openSync(w.q.lay.blob(task.stdin), 'r');
     } catch (error) {
+      if (!(await isMissing(w, error))) throw error;
       return { ...base, ended: { how: 'rejected', reason: `standard input cannot be opened: ${w.q.lay.blob(task.stdin)}: ${errnoOf(error) ?? String(error)}`, exitCode: 126 } };
     }
   }
+  const sure = await confirmed(w);
+  if (!sure || run.cause !== null) {
+    if (stdin !== 'null') fs.closeSync(stdin);
+    return run.cause === null ? 'unconfirmed' : { ...base, ended: byCause(w, run.cause) };
+  }
+  run.begun = true;
   // Only a shared queue has a umask of its own.
   const inUmask = w.q.config.shared ? process.umask(w.options.umask) : undefined;
   const child = spawnTask({ argv: program.argv, cwd: task.cwd, env, stdin, stdout: logFd, stderr: errFd ?? logFd });
@@ -185,22 +202,30 @@ async function execute(
   const info = await supervise(w, run, task, tally, startedAt, child, logFd, errFd, place);
   sweepGroup(child.pid);
   w.guardian?.unwatch(child.pid);
+  const ended = endedBy(w, run, info);
   await post(w, run, task, env, logFd, errFd);
-  return { started: true, info, tally, ended: endedBy(w, run, info) };
+  return { started: true, info, tally, ended };
+}
+
+/** A blob that is not there, or not for us, is the task's trouble; anything else is the queue's. */
+async function isMissing(w: Worker, error: unknown): Promise<boolean> {
+  return isOfEntry(error) || (errnoOf(error) === 'ENOENT' && (await queueIsThere(w)));
 }
 
 /** The argv of a task: the command, `shell -c`, or the stored script made executable in the scratch directory. */
-function prepare(w: Worker, task: Task, place: Place): { argv: string[] } | { reason: string } {
+async function prepare(w: Worker, task: Task, place: Place): Promise<{ argv: string[] } | { reason: string }> {
   if (task.script !== undefined) {
+    let text: Buffer;
     try {
-      const text = fs.readFileSync(w.q.lay.blob(task.script));
-      const file = `${place.dir}/script`;
-      fs.writeFileSync(file, text, { mode: 0o700 });
-      const hasBang = text.length > 2 && text[0] === 0x23 && text[1] === 0x21;
-      return { argv: hasBang ? [file, ...task.command] : ['/bin/sh', file, ...task.command] };
+      text = fs.readFileSync(w.q.lay.blob(task.script));
     } catch (error) {
+      if (!(await isMissing(w, error))) throw error;
       return { reason: `the script cannot be read: ${w.q.lay.blob(task.script)}: ${errnoOf(error) ?? String(error)}` };
     }
+    const file = `${place.dir}/script`;
+    fs.writeFileSync(file, text, { mode: 0o700 });
+    const hasBang = text.length > 2 && text[0] === 0x23 && text[1] === 0x21;
+    return { argv: hasBang ? [file, ...task.command] : ['/bin/sh', file, ...task.command] };
   }
   const words = task.command.map((word) => withVars(word, w.options.vars));
   if (task.shell !== undefined) return { argv: [task.shell, '-c', ...words] };
@@ -213,14 +238,30 @@ function withVars(word: string, vars: Readonly<Record<string, string>>): string 
   return word.includes('{var:') ? word.replaceAll(/\{var:([A-Za-z0-9_]{1,64})\}/g, (whole, name: string) => vars[name] ?? whole) : word;
 }
 
-async function hook(w: Worker, run: Run, task: Task, command: string, env: Record<string, string>, logFd: number, errFd: number | undefined): Promise<{ ok: boolean; reason: string }> {
+/** `when`: what ends a hook before the command is the attempt's end; after it the attempt has ended, and only a leaving worker ends the hook. */
+async function hook(
+  w: Worker,
+  run: Run,
+  task: Task,
+  command: string,
+  when: 'before' | 'after',
+  env: Record<string, string>,
+  logFd: number,
+  errFd: number | undefined,
+): Promise<{ ok: boolean; reason: string }> {
   const child = spawnTask({ argv: ['/bin/sh', '-c', command], cwd: fs.existsSync(task.cwd) ? task.cwd : '/', env, stdin: 'null', stdout: logFd, stderr: errFd ?? logFd });
   if (child.kind === 'rejected') return { ok: false, reason: child.reason };
   run.pid = child.pid;
   w.guardian?.watch(child.pid, task.id, run.claimed.attempt);
-  run.end ??= (cause, o = {}) => {
-    run.cause ??= cause;
-    run.causeReason ??= o.reason ?? null;
+  let asked = false;
+  run.end = (cause, o = {}) => {
+    if (when === 'after' && cause === 'canceled') return;
+    if (asked && o.now !== true) return;
+    asked = true;
+    if (when === 'before') {
+      run.cause ??= cause;
+      run.causeReason ??= o.reason ?? null;
+    }
     void endTree({ pid: child.pid, session: w.session, taskId: task.id, attempt: run.claimed.attempt, graceMs: task.graceMs, ...(o.now === true ? { now: 'now' as const } : {}) }, child.exited);
   };
   const info = await child.exited;
@@ -233,8 +274,7 @@ async function hook(w: Worker, run: Run, task: Task, command: string, env: Recor
 /** The post hook runs after every attempt; its own failure changes nothing but the log. */
 async function post(w: Worker, run: Run, task: Task, env: Record<string, string>, logFd: number, errFd: number | undefined): Promise<void> {
   if (w.options.post === null) return;
-  run.end = () => undefined;
-  const r = await hook(w, run, task, w.options.post, env, logFd, errFd);
+  const r = await hook(w, run, task, w.options.post, 'after', env, logFd, errFd);
   if (!r.ok) w.log(`${run.key}: post hook: ${r.reason}`);
 }
 
@@ -261,7 +301,14 @@ async function supervise(
     ending = Promise.all([ending, endTree(tree, child.exited)]).then(() => undefined);
   };
   const limit = (ms: number, cause: Cause): void => {
-    timers.push(setTimeout(() => run.end?.(cause), Math.max(0, Math.min(ms, MAX_TIMER_MS))));
+    // In laps, for limits of many weeks.
+    const at = performance.now() + ms;
+    const lap = (): void => {
+      const left = at - performance.now();
+      if (left <= 0) run.end?.(cause);
+      else timers.push(setTimeout(lap, Math.min(left, MAX_TIMER_MS)));
+    };
+    timers.push(setTimeout(lap, 0));
   };
   if (task.timeoutMs !== undefined) limit(task.timeoutMs, 'timeout');
   const deadline = deadlineAt(task, { firstStartedAt: tally.firstStartedAt ?? startedAt });
@@ -287,12 +334,12 @@ function watchForStall(run: Run, stallMs: number, fds: ReadonlyArray<number | un
   return setInterval(
     () => {
       let now = '';
-      for (const fd of fds) if (fd !== undefined) now += `${fs.fstatSync(fd).size} `;
       try {
+        for (const fd of fds) if (fd !== undefined) now += `${fs.fstatSync(fd).size} `;
         const s = fs.statSync(progressFile);
         now += `${s.mtimeMs} ${s.size}`;
       } catch {
-        // No report yet.
+        // No report yet, or the log cannot be asked now.
       }
       if (now !== last) {
         last = now;
@@ -319,7 +366,7 @@ function endedBy(w: Worker, run: Run, info: ExitInfo): Ended {
   if (info.signal === null) return { how: 'exited', code: info.code ?? 0 };
   // A KILL nobody asked for, after a silence in which the guardian must kill: that was the guardian.
   const silentMs = performance.now() - w.confirmedMs;
-  if (info.signal === 'SIGKILL' && silentMs >= (w.q.leaseMs * 2) / 3 - 2 * w.options.pollMs - 100) return byCause(w, 'cut off');
+  if (info.signal === 'SIGKILL' && silentMs >= (w.q.leaseMs * 2) / 3 - 2 * heartbeatMs(w.q, w.options.pollMs) - 100) return byCause(w, 'cut off');
   return { how: 'signaled', signal: info.signal };
 }
 
@@ -369,7 +416,8 @@ async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Promise<Ou
     endedAt,
     said,
     snoozeMs: outcome === 'snoozed' ? snoozeOf(r) : null,
-    everyoneRejected: outcome === 'rejected' ? await everyoneElseRejected(w, run.claimed.lane, r.tally.rejectedBy) : false,
+    // Not known is no: then it is tried again.
+    everyoneRejected: outcome === 'rejected' ? await everyoneElseRejected(w, run.claimed.lane, r.tally.rejectedBy).catch(() => false) : false,
     random: Math.random,
   });
   if (outcome === 'rejected' && r.next === undefined) w.rejections.push(performance.now());

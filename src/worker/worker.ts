@@ -60,6 +60,8 @@ export interface Run {
   cause: Cause | null;
   /** Who asked for the cancel and why. */
   causeReason: string | null;
+  /** Its command was started, or is about to be in this very moment. */
+  begun: boolean;
   /** Ends its processes: TERM, grace, KILL. Without grace when `now`. Set once it runs. */
   end: ((cause: Cause, options?: { now?: boolean; reason?: string | null }) => void) | null;
   /** Resolves when its entry has been settled or given up. */
@@ -97,6 +99,8 @@ export interface Worker {
   runs: Map<string, Run>;
   /** Claimed, waiting for a free slot. */
   pending: Claimed[];
+  /** Keys of attempts whose log was made here, but whose command never began: they go back as such. */
+  unbegun: Set<string>;
   window: Window;
   /** A claim is under way, or has been since the number was read. */
   claiming: boolean;
@@ -121,6 +125,8 @@ export interface Worker {
   averageMs: number | null;
   /** Candidates that were left for others in the last look. */
   leftForOthers: number;
+  /** The heartbeat that is under way. */
+  beating: Promise<unknown>;
   /** Directory on the local disk for what belongs to running attempts. */
   scratch: string;
   stopping: boolean;
@@ -151,6 +157,15 @@ export async function pause(w: Worker, ms: number): Promise<void> {
 export function wake(w: Worker): void {
   w.woken = true;
   w.sleeper?.();
+}
+
+/** Ends an attempt for this cause. One whose command has not begun is not started at all. */
+export function endRun(run: Run, cause: Cause, options: { now?: boolean; reason?: string | null } = {}): void {
+  if (run.end !== null) run.end(cause, options);
+  else if (!run.begun) {
+    run.cause ??= cause;
+    run.causeReason ??= options.reason ?? null;
+  }
 }
 
 /** +/-10%, so that workers drift apart. */

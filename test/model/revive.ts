@@ -22,9 +22,9 @@ export interface ReviveConfig {
   sweeps?: number;
   /** `after`: the sweep also goes over the markers and revives what was skipped for a parent that is not ended badly. `waiting`: it does not. */
   sweep?: 'after' | 'waiting';
-  /** 0: a revived child comes back under its old name. */
-  raise?: boolean;
-  /** 0: the retry moves the children first, the parent then. */
+  /** Who has skipped a child looks at the parents again. */
+  looksAgain?: boolean;
+  /** The retry moves the children first, the parent then. */
   childrenFirst?: boolean;
   budget?: Partial<Budget>;
 }
@@ -41,7 +41,6 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
   const parents = config.parents ?? ['p'];
   const parentsOf: Record<string, readonly string[]> = { c: parents, d: ['c'] };
   const children = config.grandchild === true ? ['c', 'd'] : ['c'];
-  const up = config.raise === false ? 0 : 1;
 
   // --- as in src/queue/depend.ts
 
@@ -67,7 +66,9 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
     const verdict = yield* judge(child, look);
     if (verdict === 'wait') return;
     if ((yield* move(`waiting/${name}`, `${verdict === 'go' ? 'queued' : 'skipped'}/${name}`)) !== 'moved') return;
-    if (verdict === 'skip') yield* afterEnd(child, look);
+    if (verdict === 'go') return;
+    yield* afterEnd(child, look);
+    if (config.looksAgain === true && (yield* judge(child, look)) !== 'skip') yield* reviveOne(child, name);
   }
 
   function* afterEnd(parent: string, look: typeof list = list): Proc {
@@ -83,7 +84,7 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
 
   function* reviveOne(child: string, name: string): Proc {
     yield* create(`mark/${name}.retried`);
-    if ((yield* move(`skipped/${name}`, `waiting/${entryName(child, parseEntry(name)!.n + up)}`)) !== 'moved') return;
+    if ((yield* move(`skipped/${name}`, `waiting/${entryName(child, parseEntry(name)!.n + 1)}`)) !== 'moved') return;
     yield* revive(child);
     yield* tryRelease(child);
   }
@@ -114,7 +115,7 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
     yield* create(`mark/${baseOf(at)}.retried`);
     if (config.childrenFirst === true) yield* revive(id);
     const place = parentsOf[id] === undefined ? 'queued' : 'waiting';
-    if ((yield* move(at, `${place}/${entryName(id, n + up)}`)) !== 'moved') return;
+    if ((yield* move(at, `${place}/${entryName(id, n + 1)}`)) !== 'moved') return;
     if (config.childrenFirst !== true) yield* revive(id);
     if (place === 'waiting') yield* tryRelease(id);
     yield* tell('reported', id);
@@ -158,6 +159,7 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
       const id = String(args[0]);
       if (word === 'where') return placesOf(world, id)[0] ?? 'nowhere/';
       world.notes.reported.push(id);
+      return null;
     },
     check(world) {
       for (const id of [...parents, ...children]) {
@@ -185,7 +187,8 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
         const ends = parentsOf[child]!.map((p) => dirOf(placesOf(world, p)[0] ?? 'running/'));
         const bad = ends.some((end) => end === 'failed' || end === 'skipped');
         if (dirOf(at) === 'waiting') throw new Violation('CHILD-STUCK', `${at}, its parents ended: ${ends.join(' ')}`);
-        if (dirOf(at) === 'skipped' && !bad) throw new Violation('SKIPPED-FOR-EVER', `${at}, its parents ended: ${ends.join(' ')}`);
+        const unprinted = child === 'c' && config.submit === true && world.isDead('submit c');
+        if (dirOf(at) === 'skipped' && !bad && !unprinted) throw new Violation('SKIPPED-FOR-EVER', `${at}, its parents ended: ${ends.join(' ')}`);
       }
     },
   };

@@ -30,9 +30,11 @@ import {
 } from './engine.ts';
 import { entryName, move, parseEntry } from './steps.ts';
 
+export type Change = 'lane' | 'level' | 'due';
+
 export interface SetConfig {
   /** What each `set` changes. */
-  sets: ReadonlyArray<'lane' | 'level' | 'due'>;
+  sets: readonly Change[];
   /**
    * How the file is replaced. `early`: the new content lies in the session as `.new` before the claim, burial unlinks it before it
    * moves the entry. `late`: staged in tmp and renamed over the claimed file. `unclaimed`: renamed over the task where it lies.
@@ -61,7 +63,7 @@ const SESSIONS = 'st';
 
 interface Notes {
   /** Changes that were reported as made. */
-  reported: string[];
+  reported: Change[];
   /** Cancels that were accepted with a request. */
   requests: number;
   /** Requests that came too late, or reached an attempt. */
@@ -73,7 +75,7 @@ function field(content: string, name: string): string | undefined {
   return new RegExp(`\\b${name}=(\\w+)`).exec(content)?.[1];
 }
 
-function changed(content: string, what: SetConfig['sets'][number]): string {
+function changed(content: string, what: Change): string {
   if (what === 'lane') return content.replace('lane=q1', 'lane=q2');
   if (what === 'level') return content.replace('level=0', 'level=1');
   return `${content.replace(/ due=\w+/, '')} due=d2`;
@@ -86,7 +88,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
 
   // --- the verb
 
-  function* set(what: SetConfig['sets'][number], letter: string): Proc {
+  function* set(what: Change, letter: string): Proc {
     for (let round = 0; round < 2; round++) {
       yield* forget(`${letter} ${round}`);
       const at = String(yield* act('where'));
@@ -115,13 +117,13 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
   }
 
   /** Where the entry goes back to: the end of the session's name. `q` is the lane that the content says. */
-  function backTo(at: string, what: SetConfig['sets'][number]): string {
+  function backTo(at: string, what: Change): string {
     const dir = dirOf(at);
     if (dir === 'held' || config.dueFile === true) return dir === 'held' ? 'held' : 'q';
     return what === 'due' ? 'd2' : dir.startsWith('d') ? dir : 'q';
   }
 
-  function* change(what: SetConfig['sets'][number], at: string, session: string): Proc<boolean> {
+  function* change(what: Change, at: string, session: string): Proc<boolean> {
     const n = parseEntry(baseOf(at))!.n + up;
     const mine = `${session}/${entryName(ID, n)}`;
     const due = /^d\d/.exec(at)?.[0];
@@ -141,7 +143,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
   }
 
   /** The content was staged beside the entry before the claim: without it, this session was buried meanwhile. */
-  function* takeNew(mine: string, what: SetConfig['sets'][number]): Proc<boolean> {
+  function* takeNew(mine: string, what: Change): Proc<boolean> {
     if (yield* replace(`${mine}.new`, mine)) return true;
     // The reply was lost, or burial took the staged file away: the content tells.
     const content = yield* read(mine);
@@ -151,7 +153,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
   }
 
   /** As `late`: staged elsewhere, renamed over what was claimed. */
-  function* takeLate(mine: string, what: SetConfig['sets'][number]): Proc<boolean> {
+  function* takeLate(mine: string, what: Change): Proc<boolean> {
     const content = yield* read(mine);
     if (content === undefined) return false;
     const staged = `tmp/${baseOf(dirOf(mine))}`;
@@ -303,7 +305,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
           world.put(a, b);
           break;
         case 'reported':
-          notes.reported.push(a);
+          notes.reported.push(a as Change); // told by `set`, which was given it
           break;
         case 'requested':
           notes.requests++;
@@ -319,6 +321,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
           notes.running = '';
           break;
       }
+      return null;
     },
     check(world) {
       const places = placesOf(world);

@@ -9,6 +9,8 @@ import { afterEach, expect, test } from 'vitest';
 import { listOrEmpty, makeFsx, strongList, type FaultHook } from '../../src/queue/fsx.ts';
 import { locate } from '../../src/queue/find.ts';
 import { initQueue, openQueue } from '../../src/queue/open.ts';
+import { submitTask } from '../../src/queue/submit.ts';
+import type { TaskDraft } from '../../src/task/build.ts';
 
 const homes: string[] = [];
 afterEach(() => {
@@ -77,3 +79,41 @@ test('I9: a task that ended in a bucket that was missed a moment ago is found th
   const q = await openQueue(root, { network: true, fault: forgetful([`${root}/done/6d39/z5`, `${root}/done/6d39`], true) });
   expect(await locate(q, '6d39z5pscp31ku')).toMatchObject({ state: 'done', n: 1 });
 });
+
+test('A14: a bucket that another machine removed and made anew takes a submit, though this one remembers the old one', async () => {
+  const root = `${home()}/q`;
+  await initQueue(root, { shared: false, leaseMs: null }, { network: true });
+  let bucket: string | undefined;
+  let asked = false;
+  const q = await openQueue(root, {
+    network: true,
+    fault: (op, file, target) => {
+      if (op === 'rename' && target?.startsWith(`${root}/queued/`) === true && !asked) {
+        bucket = path.dirname(target);
+        fs.mkdirSync(bucket, { recursive: true });
+        return { kind: 'before', code: 'ENOENT' };
+      }
+      if (op === 'stat' && bucket !== undefined && file === path.dirname(bucket)) asked = true;
+      return undefined;
+    },
+  });
+  const { id } = await submitTask(q, DRAFT);
+  expect(fs.readdirSync(bucket!)).toEqual([`${id}.a0.json`]);
+});
+
+const DRAFT: TaskDraft = {
+  queue: 'default',
+  priority: 0,
+  command: ['true'],
+  cwd: '/',
+  env: {},
+  envMode: 'min',
+  submittedBy: { user: 'someone', host: 'somewhere' },
+  submitDir: '/',
+  retries: 0,
+  backoff: { kind: 'none' },
+  jitter: false,
+  graceMs: 10_000,
+  onLost: 'requeue',
+  split: false,
+};

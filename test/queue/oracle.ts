@@ -38,6 +38,8 @@ export interface Known {
   outcomes: Map<number, Outcome>;
   /** Attempts beside which a request to cancel was made. */
   asked: Set<number>;
+  /** Attempts whose request came too late to end the task. */
+  late: Set<number>;
   /** Steps at which a cancel that was promised had begun, and at which a retry last took the task out of its end. */
   cancels: number[];
   retryAt: number;
@@ -90,6 +92,7 @@ export class Oracle {
         started: new Set(),
         outcomes: new Map(),
         asked: new Set(),
+        late: new Set(),
         cancels: [],
         retryAt: -1,
         released: false,
@@ -164,11 +167,17 @@ export class Oracle {
     const t = k.task;
     if (t !== undefined && !k.changed && k.retried.size === 0) {
       if (t.notBefore !== undefined && this.world.nowMs < t.notBefore) this.fail(`${name} starts ${t.notBefore - this.world.nowMs} ms before its time`, id);
-      if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && k.started.size === 0) this.fail(`${name} starts after it expired`, id);
+      if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && !this.beganBefore(id, n)) this.fail(`${name} starts after it expired`, id);
     }
     if (t?.hold === true && !k.released && k.retried.size === 0) this.fail(`${name} was submitted held and starts without having been released`, id);
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });
+  }
+
+  /** An earlier attempt has left a log: for all that can be known it had begun. */
+  private beganBefore(id: string, n: number): boolean {
+    for (let m = 0; m < n; m++) if (this.logs.has(`${id}.a${m}`)) return true;
+    return false;
   }
 
   /** An attempt's processes are gone. */
@@ -217,6 +226,12 @@ export class Oracle {
   }
 
   private unlinked(path: string): void {
+    const e = path.startsWith('running/') ? parseEntry(path.slice(path.lastIndexOf('/') + 1)) : undefined;
+    if (e?.cancel === true) {
+      // A request that is carried to a task which has ended meanwhile came too late.
+      const k = this.known(e.id);
+      if ([...k.spots.values()].some((s) => isTerminal(s.state))) k.late.add(e.n);
+    }
     const spot = spotAt(path);
     if (spot === undefined) return;
     const k = this.known(spot.id);
@@ -332,7 +347,7 @@ export class Oracle {
     if (k.retryAt >= last) return;
     // The request came beside an attempt that ended for good by itself.
     const final = k.outcomes.get(spot.n);
-    if (final !== undefined && isTerminal(final.next.state) && k.asked.has(spot.n)) return;
+    if (final !== undefined && isTerminal(final.next.state) && (k.asked.has(spot.n) || k.late.size > 0)) return;
     this.fail(`the cancel of ${k.id} was promised and it is ${spot.path}`, k.id);
   }
 

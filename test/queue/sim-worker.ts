@@ -107,9 +107,9 @@ async function turn(w: SimWorker, wishes: WorkerWishes, mood: 'work' | 'settle')
 async function claimSome(w: SimWorker, most: number): Promise<boolean> {
   if (w.p.world.rng.chance(0.3)) w.window = emptyWindow();
   const atStep = w.p.world.steps;
-  const claimed = await claim(w.p.q, w.session, w.window, { serves: () => true, leave: () => false }, most);
-  for (const c of claimed) w.pending.push({ ...c, atStep });
-  return claimed.length > 0;
+  const has = (id: string, attempt: number): boolean => w.runs.has(nameOf({ id, attempt })) || w.pending.some((c) => c.id === id && c.attempt === attempt);
+  const rules = { serves: () => true, leave: () => false, has, taken: (c: Claimed) => void w.pending.push({ ...c, atStep }) };
+  return (await claim(w.p.q, w.session, w.window, rules, most)).length > 0;
 }
 
 async function startOne(w: SimWorker): Promise<void> {

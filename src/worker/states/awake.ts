@@ -1,7 +1,7 @@
 /** awake: claims tasks and runs them, until something else is asked and the running ones are done. */
+import fs from 'node:fs';
 import os from 'node:os';
-import { spawnSync } from 'node:child_process';
-import { claim, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../queue/claim.ts';
+import { claim, distrustListings, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../queue/claim.ts';
 import { entriesOf, dues } from '../../queue/find.ts';
 import { sweepWaiting } from '../../queue/depend.ts';
 import { promoteDue } from '../../queue/promote.ts';
@@ -16,7 +16,8 @@ import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
-import { freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
+import { spawnTask, sweepGroup } from '../child.ts';
+import { endRun, freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
 import type { Needs } from '../../task/types.ts';
 
@@ -26,6 +27,8 @@ const REJECTION_WINDOW_MS = 300_000;
 /** Not more than this much work is claimed ahead of a free slot, ms, and not more tasks. */
 const AHEAD_MS = 100;
 const MOST_AHEAD = 64;
+/** What was claimed ahead goes back when no attempt has begun or ended for so long, ms. */
+const HOARDED_MS = 5 * AHEAD_MS;
 /** Due tasks that are moved before the next look at anything else. */
 const PROMOTED_AT_ONCE = 1000;
 /** How long the last look through what waits may take, ms. */
@@ -56,13 +59,13 @@ async function turn(w: Worker): Promise<WorkerState | null> {
     await sleepUntilSomething(w);
     return null;
   }
-  if (await tooManyRejections(w)) return 'error';
-  const leave = await leaving(w);
-  if (leave) return 'offline';
   let took = 0;
   try {
+    if (await tooManyRejections(w)) return 'error';
+    if (await leaving(w)) return 'offline';
     await promote(w);
     took = await fill(w);
+    if (took === 0 && w.runs.size === 0 && w.options.untilEmpty && w.blocked === null && (await nothingLeft(w))) return 'offline';
   } catch (error) {
     if (error instanceof RevokedError) {
       await pause(w, jittered(Math.min(1000, w.options.pollMs)));
@@ -71,10 +74,10 @@ async function turn(w: Worker): Promise<WorkerState | null> {
     w.reason = `the queue cannot be used: ${error instanceof Error ? error.message : String(error)}`;
     return 'error';
   }
-  if (took === 0 || freeSlots(w) <= 0) {
-    if (took === 0 && w.runs.size === 0 && w.options.untilEmpty && w.blocked === null && (await nothingLeft(w))) return 'offline';
-    await sleepUntilSomething(w);
-  }
+  if (freeSlots(w) > 0 && (took > 0 || w.pending.length > 0)) return null;
+  // Claimed ahead of slots that then stayed busy: others may have one free.
+  if (w.pending.length > 0 && performance.now() - w.lastBusyMs >= HOARDED_MS) await handBackPending(w);
+  await sleepUntilSomething(w);
   return null;
 }
 
@@ -93,7 +96,7 @@ async function obey(w: Worker): Promise<WorkerState | null> {
     return null;
   }
   await handBackPending(w);
-  if (r.now) for (const run of w.runs.values()) run.end?.('preempted');
+  if (r.now) for (const run of w.runs.values()) endRun(run, 'preempted');
   await publishState(w).catch(() => undefined);
   if (w.runs.size > 0) return null;
   if (r.to === 'asleep' && r.from === 'want') w.baseUntil = holdsUntil(w, r.until);
@@ -114,6 +117,7 @@ async function sleepUntilSomething(w: Worker): Promise<void> {
   const now = performance.now();
   let ms = Math.min(jittered(w.options.pollMs), Math.max(1, w.lookAtDueAt - (await serverNow(w.q).catch(() => 0))));
   if (w.options.idleMs !== null && w.runs.size === 0) ms = Math.min(ms, Math.max(10, w.lastBusyMs + w.options.idleMs - now));
+  if (w.pending.length > 0) ms = Math.min(ms, HOARDED_MS);
   if (w.options.timeLimitMs !== null) ms = Math.min(ms, Math.max(10, w.startedMs + w.options.timeLimitMs - now));
   await pause(w, ms);
 }
@@ -154,7 +158,13 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   w.claimEpoch++;
   w.leftForOthers = 0;
   try {
-    const rules = { serves: (lane: string) => serves(w, lane), leave: (c: Candidate) => leaveIt(w, c), taken: (c: Claimed) => void w.pending.push(c) };
+    const rules = {
+      // A lane for which nothing is free now is not even listed: it may be long.
+      serves: async (lane: string) => (await serves(w, lane)) && (await fits(w, lane)),
+      leave: (c: Candidate) => leaveIt(w, c),
+      has: (id: string, attempt: number) => w.runs.has(`${id}.a${attempt}`) || w.pending.some((c) => c.id === id && c.attempt === attempt),
+      taken: (c: Claimed) => void w.pending.push(c),
+    };
     await claim(w.q, w.session, w.window, rules, want);
   } finally {
     w.claiming = false;
@@ -238,17 +248,43 @@ async function fitsTimeLimit(w: Worker, c: Candidate): Promise<boolean> {
 
 /** Gate, load and memory: asked before each claim. */
 async function allowed(w: Worker): Promise<boolean> {
+  if (w.blocked === 'error') return false;
   const { options } = w;
   const before = w.blocked;
   w.blocked = null;
-  if (options.gate !== null) {
-    const r = spawnSync('/bin/sh', ['-c', options.gate], { stdio: 'ignore', env: { ...process.env, TQ_DIR: w.q.dir, TQ_WORKER: options.name } });
-    if (r.status !== 0) w.blocked = `gate: ${options.gate}`;
-  }
+  const closed = options.gate !== null && !(await gateIsOpen(w, options.gate));
+  if (closed) w.blocked = `gate: ${options.gate}`;
   if (options.maxLoad !== null && os.loadavg()[0]! > options.maxLoad) w.blocked = `load is ${os.loadavg()[0]!.toFixed(2)}, --max-load ${options.maxLoad}`;
   if (options.minFreeMem !== null && os.freemem() < options.minFreeMem) w.blocked = `free memory is below --min-free-mem`;
   if (w.blocked !== before) await publishState(w).catch(() => undefined);
   return w.blocked === null;
+}
+
+/** Asked while everything else goes on, the heartbeat above all; who wants the worker to leave does not wait for the answer. */
+async function gateIsOpen(w: Worker, gate: string): Promise<boolean> {
+  const sink = fs.openSync('/dev/null', 'r+');
+  const env = { ...process.env, TQ_DIR: w.q.dir, TQ_WORKER: w.options.name } as Record<string, string>; // no variable that is there is undefined
+  const child = spawnTask({ argv: ['/bin/sh', '-c', gate], cwd: workingDirectory(), env, stdin: 'null', stdout: sink, stderr: sink });
+  fs.closeSync(sink);
+  if (child.kind === 'rejected') return false;
+  w.guardian?.watch(child.pid, 'gate', 0);
+  const impatient = setInterval(() => {
+    if (w.request !== null && w.request.to !== 'awake') child.kill('SIGKILL');
+  }, 50);
+  const { code } = await child.exited;
+  clearInterval(impatient);
+  sweepGroup(child.pid);
+  w.guardian?.unwatch(child.pid);
+  return code === 0;
+}
+
+/** Somebody may have removed it. */
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return '/';
+  }
 }
 
 function startPending(w: Worker): number {
@@ -279,6 +315,7 @@ function start(w: Worker, claimed: Claimed): void {
     settled: Promise.resolve(),
     finishing: false,
     progressFile: null,
+    begun: false,
     kept: null,
   };
   w.runs.set(run.key, run);
@@ -297,14 +334,14 @@ function start(w: Worker, claimed: Claimed): void {
     w.averageMs = w.averageMs === null ? ms : w.averageMs * 0.8 + ms * 0.2;
     w.lastBusyMs = performance.now();
     // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
-    if (w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
+    if (w.state === 'awake' && w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
     else wake(w);
     if (w.pending.length === 0) wake(w);
   })();
 }
 
 /** What was claimed but not begun goes back where it was. */
-async function handBackPending(w: Worker): Promise<void> {
+export async function handBackPending(w: Worker): Promise<void> {
   while (w.pending.length > 0) {
     const c = w.pending.shift()!;
     await settleLost(w.q, w.session, c.id, c.attempt, 'handed back before it began', false).catch((error: unknown) => w.log(`${c.id}: ${String(error)}`));
@@ -326,14 +363,15 @@ async function tooManyRejections(w: Worker): Promise<boolean> {
 async function nothingLeft(w: Worker): Promise<boolean> {
   const { q } = w;
   w.window = emptyWindow();
+  distrustListings(q);
   await promoteDue(q);
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
   await claimMore(w, 1);
   if (w.pending.length > 0 || w.leftForOthers > 0) return false;
-  for (const dueAt of await dues(q)) {
+  for (const dueAt of await dues(q, q.network)) {
     for await (const at of entriesOf(q, { state: 'delayed', dueAt })) {
-      if (at.n === 0) continue;
+      if (at.n === 0 || (w.options.only !== null && at.id !== w.options.only)) continue;
       const task = await readTaskAt(q, at.file, at.id);
       if (task === undefined || !(await serves(w, laneOf(task)))) continue;
       // A retry asked by a person with --in is a delay like at submit; a back-off or a snooze has an outcome.

@@ -7,7 +7,8 @@ import { heartbeat, queueIsThere } from '../heartbeat.ts';
 import { emptyWindow } from '../../queue/claim.ts';
 import { mkdirp } from '../../queue/fsx.ts';
 import { stagingPath, unlinkQuietly } from '../../queue/steps.ts';
-import { jittered, pause, type Worker } from '../worker.ts';
+import { endRun, jittered, pause, type Worker } from '../worker.ts';
+import { handBackPending } from './awake.ts';
 
 /** First and longest pause before the queue is tried again, ms. */
 const FIRST_MS = 1000;
@@ -24,6 +25,9 @@ export const error: StateModule = {
     const queueTrouble = w.reason?.startsWith('the queue cannot be used') === true;
     w.log(`error: ${w.reason ?? 'unknown'}`);
     w.blocked = null;
+    // Nothing that was claimed ahead waits here. Where the queue is in trouble, the heartbeat gives it back when it can.
+    if (queueTrouble) w.pending = [];
+    else await handBackPending(w);
     const longestMs = queueTrouble ? LONGEST_MS : LONGEST_AFTER_REJECTIONS_MS;
     let pauseMs = queueTrouble ? FIRST_MS : FIRST_AFTER_REJECTIONS_MS;
     // Back in error soon after it was left: go on where the pauses had grown to.
@@ -38,7 +42,7 @@ export const error: StateModule = {
           break;
         }
         if (r !== null && r.to !== 'restart' && (r.to === 'asleep' || w.runs.size === 0 || r.now)) {
-          if (r.now) for (const run of w.runs.values()) run.end?.('preempted');
+          if (r.now) for (const run of w.runs.values()) endRun(run, 'preempted');
           if (w.runs.size === 0) {
             await acknowledge(w);
             return r.to;

@@ -8,7 +8,7 @@ import { serverNow } from '../../queue/clock.ts';
 import { bell } from '../../queue/signal.ts';
 import { awakeAt, nextBoundary } from '../../task/hours.ts';
 import { startGuardianOf } from '../guard.ts';
-import { heartbeatMs, type StateModule } from '../machine.ts';
+import { heartbeatMs, isLeaving, type StateModule } from '../machine.ts';
 import { endLeftovers, recoverHere } from '../recover.ts';
 import { parseWant } from '../requests.ts';
 import { dropSpares, openScratch } from '../scratch.ts';
@@ -105,7 +105,7 @@ async function watchHolder(w: Worker, observer: ReturnType<typeof newObserver>, 
     if (result === 'alive') throw taken(options.name, holder, 'it claims tasks');
     return;
   }
-  if (w.stopping) throw new TqError('REFUSED', 'stopped while waiting for the name');
+  if (w.stopping || isLeaving(w)) throw new TqError('REFUSED', 'stopped while waiting for the name');
   await new Promise((resolve) => setTimeout(resolve, pollMs));
 }
 
