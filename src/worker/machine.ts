@@ -285,15 +285,26 @@ export async function depart(w: Worker): Promise<void> {
   if (w.session === '') return;
   // A heartbeat that is still under way would take the end of this session for its burial by somebody else.
   await w.beating;
-  try {
-    await bury(q, w.session, { proved: true, reason: `worker ${w.options.name} left` });
-    w.request = null;
-    await publishState(w);
-    await freeName(q, w.options.name, w.session);
-  } catch (error) {
-    w.log(`leaving: ${error instanceof Error ? error.message : String(error)}; what is left is buried by whoever comes next`);
+  for (let tries = 1; ; tries++) {
+    try {
+      await bury(q, w.session, { proved: true, reason: `worker ${w.options.name} left` });
+      w.request = null;
+      await publishState(w);
+      await freeName(q, w.options.name, w.session);
+      return;
+    } catch (error) {
+      if (tries < LEAVE_TRIES) await new Promise((resolve) => setTimeout(resolve, jittered(LEAVE_AGAIN_MS)));
+      else {
+        w.log(`leaving: ${error instanceof Error ? error.message : String(error)}; what is left is buried by whoever comes next`);
+        return;
+      }
+    }
   }
 }
+
+/** Without a clean end others must wait for a whole lease: trouble that passes is worth another try. */
+const LEAVE_TRIES = 3;
+const LEAVE_AGAIN_MS = 200;
 
 /** Takes the request off the table once the worker is what was asked. */
 export async function acknowledge(w: Worker): Promise<void> {

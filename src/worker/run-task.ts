@@ -388,11 +388,12 @@ async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<v
       return;
     } catch (error) {
       if (failures === 0) {
-        w.log(`${run.key}: outcome cannot be published (${error instanceof Error ? error.message : String(error)}): kept, tried again`);
+        const why = error instanceof Error ? error.message : String(error);
         try {
           spool(q, w.session, outcome);
+          w.log(`${run.key}: outcome cannot be published (${why}): kept on the local disk, tried again`);
         } catch (second) {
-          w.log(`${run.key}: nor kept on the local disk: ${String(second)}`);
+          w.log(`${run.key}: outcome cannot be published (${why}), nor kept on the local disk (${String(second)}): tried again`);
         }
       }
       if (w.stopping && failures > 3) return;

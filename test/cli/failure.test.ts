@@ -120,7 +120,7 @@ describe('elsewhere', () => {
   it('D8: a task that failed on w1 is retried on w2', async () => {
     const farm = await makeFarm();
     await farm.worker(['--name', 'w1']);
-    const id = await farm.submit('--retries', '1', '--backoff', 'fixed:200ms', ...sh('[ $TQ_WORKER = w2 ]'));
+    const id = await farm.submit('--retries', '1', '--backoff', 'fixed:3s', ...sh('[ $TQ_WORKER = w2 ]'));
     await farm.reaches(id, 'delayed');
     await farm.worker(['--name', 'w2']);
     const task = await farm.reaches(id, 'done');

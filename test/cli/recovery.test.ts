@@ -137,7 +137,7 @@ describe('the queue is away', () => {
     fs.renameSync(farm.queue, away);
     fs.writeFileSync(path.join(farm.dir, 'go'), '');
     await until(
-      () => w.stderr().includes('kept'),
+      () => w.stderr().includes('kept on the local disk'),
       () => 'the outcome is kept',
     );
     fs.renameSync(away, farm.queue);
@@ -156,7 +156,7 @@ describe('the queue is away', () => {
     fs.renameSync(farm.queue, away);
     fs.writeFileSync(path.join(farm.dir, 'go'), '');
     await until(
-      () => w.stderr().includes('kept'),
+      () => w.stderr().includes('kept on the local disk'),
       () => 'the outcome is kept',
     );
     w.signal('SIGKILL');

@@ -129,11 +129,10 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
     else if ((yield* move(`waiting/${name}`, `canceled/${name}`)) === 'moved') yield* tell('canceled', id);
   }
 
-  /** Takes back what was never printed. True: this call did, or somebody did before. */
-  function* withdraw(name: string): Proc<boolean> {
-    if (rules.withdrawsByRename) return (yield* move(`waiting/${name}`, `gone/${name}`)) === 'moved';
-    yield* unlink(`waiting/${name}`);
-    return true;
+  /** Takes back what was never printed. */
+  function* withdraw(name: string): Proc {
+    if (rules.withdrawsByRename) yield* move(`waiting/${name}`, `gone/${name}`);
+    else yield* unlink(`waiting/${name}`);
   }
 
   // --- verbs
@@ -141,36 +140,39 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
   function* submit(id: string): Proc {
     const name = entryName(id, 0);
     yield* rename(`tmp/${name}`, `waiting/${name}`);
-    if (!(yield* takeKey(id))) yield* tell((yield* withdrawMine(id)) ? 'existing' : 'printed', id);
-    else if (yield* admit(id)) yield* tell('printed', id);
+    for (;;) {
+      if (yield* takeKey(id)) {
+        if (yield* admit(id)) yield* tell('printed', id);
+        return;
+      }
+      const mine = yield* withdrawMine(id);
+      if (mine === 'moves') continue;
+      yield* tell(mine === 'withdrawn' ? 'existing' : 'printed', id);
+      return;
+    }
   }
 
-  /** Of the submit itself. False: somebody has given the task the key meanwhile, so it stays. */
-  function* withdrawMine(id: string): Proc<boolean> {
-    if (!rules.withdrawsByRename) return yield* withdraw(entryName(id, 0));
+  /** Of the submit itself, wherever its task is by now. `stays`: it was given the key meanwhile. `moves`: ask again. */
+  function* withdrawMine(id: string): Proc<'withdrawn' | 'stays' | 'moves'> {
+    if (!rules.withdrawsByRename) {
+      yield* withdraw(entryName(id, 0));
+      return 'withdrawn';
+    }
+    const at = String(yield* act('where', id));
+    if (dirOf(at) === '' || dirOf(at) === 'canceled') return 'withdrawn';
+    if (dirOf(at) !== 'waiting' && dirOf(at) !== 'held') return 'stays';
+    return (yield* move(at, `gone/${baseOf(at)}`)) === 'moved' ? 'withdrawn' : 'moves';
+  }
+
+  /** The key is mine: on to where the task belongs. False: it was withdrawn or canceled before it had come so far. */
+  function* admit(id: string): Proc<boolean> {
+    if (!(yield* act('blocked', id))) yield* tryRelease(id);
+    if (!rules.admitsByRename) return true;
     for (;;) {
       const at = String(yield* act('where', id));
-      if (dirOf(at) === '' || dirOf(at) === 'canceled') return true;
-      if (dirOf(at) === 'done' || (yield* token()).holder === id) return false;
-      if ((yield* move(at, `gone/${baseOf(at)}`)) === 'moved') return true;
+      if (dirOf(at) !== 'waiting') return dirOf(at) !== '' && dirOf(at) !== 'canceled';
+      if ((yield* move(at, `waiting/${entryName(id, parseEntry(baseOf(at))!.n + 1)}`)) === 'moved') return true;
     }
-  }
-
-  /** The key is mine: on to where it belongs. False: it was taken away before it had come so far. */
-  function* admit(id: string): Proc<boolean> {
-    if (yield* act('blocked', id)) {
-      if (!rules.admitsByRename) return true;
-      for (let k = 0; k < 3; k++) {
-        const at = String(yield* act('where', id));
-        if (dirOf(at) !== 'waiting') return UNFINISHED.includes(dirOf(at));
-        if ((yield* move(at, `waiting/${entryName(id, parseEntry(baseOf(at))!.n + 1)}`)) === 'moved') return true;
-      }
-      return false;
-    }
-    yield* tryRelease(id);
-    if (!rules.admitsByRename) return true;
-    const at = dirOf(String(yield* act('where', id)));
-    return at !== '' && at !== 'canceled';
   }
 
   function* retry(): Proc {

@@ -43,6 +43,8 @@ export interface Known {
   /** Steps at which a cancel that was promised had begun, and at which a retry last took the task out of its end. */
   cancels: number[];
   retryAt: number;
+  /** Who wanted it canceled, and when that one was done; undefined: not yet. */
+  wishes: Array<{ by: Proc; toStep: number | undefined }>;
   released: boolean;
   changed: boolean;
 }
@@ -95,6 +97,7 @@ export class Oracle {
         late: new Set(),
         cancels: [],
         retryAt: -1,
+        wishes: [],
         released: false,
         changed: false,
       };
@@ -115,6 +118,11 @@ export class Oracle {
     const k = this.known(id);
     k.removed = true;
     if (k.spots.size > 0) this.fail(`${id} was reported as removed and lies in ${where(k)}`, id);
+  }
+
+  /** Somebody begins to cancel the task. */
+  wished(id: string, by: Proc): void {
+    this.known(id).wishes.push({ by, toStep: undefined });
   }
 
   canceled(id: string, sinceStep: number): void {
@@ -269,13 +277,17 @@ export class Oracle {
       if (b.n <= k.claimed) this.fail(`V2: attempt ${b.n} of ${id} is claimed, and ${k.claimed} was before`, id);
       k.claimed = b.n;
     } else if (b.n < k.claimed) this.fail(`V2: ${b.path} comes back after attempt ${k.claimed} was claimed`, id);
+    if (b.state === 'canceled') this.checkWish(k);
     if (isTerminal(b.state)) k.ended.set(b.n, b.state);
     else {
       for (const m of k.ended.keys()) {
         if (b.n <= m) this.fail(`V2: ${id} ended as attempt ${m} and is ${b.path} now`, id);
         if (!retriedSince(k, m, b.n)) this.fail(`V5: ${id} ended as attempt ${m} and is ${b.path} now without a retry`, id);
       }
-      if (a !== undefined && isTerminal(a.state)) k.retryAt = this.world.steps;
+      if (a !== undefined && isTerminal(a.state)) {
+        k.retryAt = this.world.steps;
+        for (const wish of k.wishes) if (wish.by.status !== 'runs') wish.toStep ??= this.world.steps - 1;
+      }
     }
     if (a?.state === 'running' && isTerminal(b.state) && !SET.test(a.session!)) {
       const o = k.outcomes.get(b.n);
@@ -294,6 +306,12 @@ export class Oracle {
         if (parent !== undefined && parent.ended.size === 0 && !parent.removing) this.fail(`${id} is released and its parent ${p.id} never ended`, id);
       }
     }
+  }
+
+  /** A request is for the task as it was, not for what a person wants of it later. Keys cancel too, by their own rules. */
+  private checkWish(k: Known): void {
+    if (k.task?.key !== undefined) return;
+    if (!k.wishes.some((w) => w.toStep === undefined || w.toStep >= k.retryAt)) this.fail(`${k.id} is canceled by a request from before its retry, or by none`, k.id);
   }
 
   /** V1, and the key of the task. */
