@@ -40,10 +40,11 @@ function isNewEnough(version) {
 /** Runs the program in our place: same descriptors, signals passed on, and the same end. */
 function handOver(file) {
   // The program may run, and be signalled, before spawn returns here.
-  let child;
-  for (const signal of PASSED_ON) process.on(signal, () => child?.kill(signal));
+  const running = { child: undefined };
+  for (const signal of PASSED_ON) process.on(signal, () => running.child?.kill(signal));
   for (const signal of SHARED) process.on(signal, () => {});
-  child = spawn(file, process.argv.slice(2), { stdio: 'inherit' });
+  const child = spawn(file, process.argv.slice(2), { stdio: 'inherit' });
+  running.child = child;
   child.on('error', (error) => {
     process.stderr.write(`tq: cannot start ${file}: ${error.message}\n`);
     process.exit(125);

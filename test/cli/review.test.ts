@@ -94,7 +94,7 @@ describe('claims ahead', () => {
   it('F11: what was claimed ahead of a slot that stays busy goes to a worker that is idle', async () => {
     const farm = await makeFarm();
     const first: string[] = [];
-    for (let i = 0; i < 12; i++) first.push(await farm.submit('--', 'true'));
+    for (let i = 0; i < 25; i++) first.push(await farm.submit('--', 'true'));
     const long = await farm.submit(...sh('touch long; while [ ! -e go ]; do sleep 0.02; done'));
     const rest: string[] = [];
     for (let i = 0; i < 12; i++) rest.push(await farm.submit('--', 'true'));
@@ -191,8 +191,9 @@ describe('ends', () => {
   it('C8: a worker that leaves in the middle of a heartbeat leaves no session and no name behind', async () => {
     const farm = await makeFarm();
     for (let i = 0; i < 12; i++) {
-      const w = await farm.worker(['--name', 'w1', '--poll', '10ms']);
-      await sleep(10 * i);
+      // Calls as on a network file system: a heartbeat is under way most of the time.
+      const w = await farm.worker(['--name', 'w1', '--poll', '10ms'], { env: { TQ_NETWORK: '1' } });
+      await sleep(7 * i);
       const ran = await w.stop();
       expect(ran.code).toBe(0);
       expect(ran.stderr).not.toContain('was buried');
@@ -202,12 +203,15 @@ describe('ends', () => {
 
   it('C13: --until-empty outlives trouble of the file system at the very moment of its last look', async () => {
     const farm = await makeFarm();
-    const id = await farm.submit('--', 'true');
-    // Listings fail from the eightieth on for a while: by then the task has run and the worker looks whether anything is left.
-    const w = farm.start(['worker', '--name', 'w1', '--until-empty', '--poll', '50ms'], { env: { TQ_FAULT: 'fail-some:EIO:list:80:95' } });
-    const ran = await w.ended;
-    expect(ran.code, ran.stderr).toBe(0);
-    expect((await farm.show(id)).state).toBe('done');
+    // One listing fails, from about where the task has run to where the worker has left.
+    for (let n = 46; n <= 56; n++) {
+      const id = await farm.submit('--', 'true');
+      const w = farm.start(['worker', '--name', 'w1', '--until-empty', '--poll', '50ms'], { env: { TQ_FAULT: `fail-some:EIO:list:${n}:${n}` } });
+      const ran = await w.ended;
+      expect(ran.code, `${n}: ${ran.stderr}`).toBe(0);
+      expect((await farm.show(id)).state).toBe('done');
+      expect(sessions(farm)).toEqual([]);
+    }
   });
 
   it('A11: tq run --here ends with its own task, whatever else waits for a retry', async () => {

@@ -79,6 +79,8 @@ export interface ClaimConfig {
   attempts?: number;
   /** Tasks begin in tmp and are submitted. */
   submit?: boolean;
+  /** Somebody takes the staging file for a leftover: renames it to `swept`, or unlinks it. */
+  sweeper?: 'moves' | 'unlinks';
   /** Somebody removes the empty queue directory. */
   cleaner?: boolean;
   /** Live workers stay when nothing moves any more, instead of leaving. */
@@ -337,8 +339,16 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
     }
   }
 
+  /** False: try again. */
   function* submit(id: string): Proc<boolean> {
-    if (!(yield* rename(`tmp/${id}.a0`, `q0/${id}.a0`)) && (yield* strong('tmp'))!.includes(`${id}.a0`)) return false;
+    const name = `${id}.a0`;
+    if (!(yield* rename(`tmp/${name}`, `q0/${name}`))) {
+      if ((yield* strong('tmp'))!.includes(name)) return false;
+      if (config.sweeper !== undefined) {
+        if (yield* rename(`swept/${name}`, `tmp/${name}`)) return false;
+        if ((yield* strong('tmp'))!.includes(name)) return false;
+      }
+    }
     yield* tell('submitted', id);
     return true;
   }
@@ -369,8 +379,13 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
     }
   }
 
-  function* oneCall(call: Proc<boolean>): Proc {
-    yield* call;
+  function* sweepTmp(): Proc {
+    if (config.sweeper === 'moves') yield* rename('tmp/t.a0', 'swept/t.a0');
+    else yield* unlink('tmp/t.a0');
+  }
+
+  function* removeQueue(): Proc {
+    yield* rmdir('q0');
   }
 
   // --- what must hold
@@ -379,7 +394,7 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
     const places: string[] = [];
     for (const path of world.files.keys()) {
       const e = parse(baseOf(path));
-      if (e !== undefined && !e.cancel && e.id === id && !/^(out|log|tmp)\//.test(path)) places.push(path);
+      if (e !== undefined && !e.cancel && e.id === id && !/^(out|log|tmp|swept)\//.test(path)) places.push(path);
     }
     return places;
   }
@@ -409,12 +424,13 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
   const processes: Process[] = [
     ...workers.map((w) => ({ name: `w${w.name}`, run: () => worker(w.name, w.rounds, w.batch) })),
     ...(config.buries ?? []).map((b, i) => ({ name: `u${i}`, run: () => bury(b.session, `u${i}`, b.tries) })),
-    ...(config.cleaner === true ? [{ name: 'cleaner', immortal: true, run: () => oneCall(rmdir('q0')) }] : []),
+    ...(config.sweeper === undefined ? [] : [{ name: 'sweeper', immortal: true, run: sweepTmp }]),
+    ...(config.cleaner === true ? [{ name: 'cleaner', immortal: true, run: removeQueue }] : []),
     ...(config.verbs ?? []).map(([what, id], i) => ({ name: `person${i}`, immortal: true, run: () => verb(what, id, String(i)) })),
   ];
 
   return {
-    dirs: [...STATES, 'run', 'out', 'log', 'tmp', ...workers.map((w) => `run/${w.name}0`)],
+    dirs: [...STATES, 'run', 'out', 'log', 'tmp', 'swept', ...workers.map((w) => `run/${w.name}0`)],
     files: ids.map((id) => [config.submit === true ? `tmp/${id}.a0` : `q0/${id}.a0`, id] as const),
     budget: config.budget ?? {},
     notes: {

@@ -14,8 +14,11 @@ export interface KeyedRules {
   raisesLast: boolean;
   /** Who ends a task frees the very token that it read before its move. */
   exact: boolean;
-  /** A duplicate is withdrawn by a rename into gone/, and its submit looks who won; else it is unlinked. */
-  withdrawsByRename: boolean;
+  /**
+   * How a duplicate is withdrawn. `rename`: into gone/, and its submit looks who won. `aside`: by its submit with an unlink; by
+   * others out of the way first, and back again if it has the key now. `unlink`: by all.
+   */
+  withdraws: 'rename' | 'aside' | 'unlink';
   /** A submit or retry that has the key and must wait for parents raises the task's name before it says so. */
   admitsByRename: boolean;
   /** `release`, and a retry for later, go through waiting, under a name that was never there. */
@@ -28,7 +31,7 @@ export const KEYED: KeyedRules = {
   raisesOwn: true,
   raisesLast: true,
   exact: true,
-  withdrawsByRename: true,
+  withdraws: 'rename',
   admitsByRename: true,
   asksKey: true,
   throughWaiting: true,
@@ -125,14 +128,18 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
       if (!(yield* act('blocked', id))) yield* leaveWaiting(id, name);
       return;
     }
-    if (parseEntry(name)!.n === 0) yield* withdraw(name);
+    if (parseEntry(name)!.n === 0) yield* withdraw(id, name);
     else if ((yield* move(`waiting/${name}`, `canceled/${name}`)) === 'moved') yield* tell('canceled', id);
   }
 
-  /** Takes back what was never printed. */
-  function* withdraw(name: string): Proc {
-    if (rules.withdrawsByRename) yield* move(`waiting/${name}`, `gone/${name}`);
-    else yield* unlink(`waiting/${name}`);
+  /** Takes back what was never printed; by others than its submit. */
+  function* withdraw(id: string, name: string): Proc {
+    if (rules.withdraws === 'rename') yield* move(`waiting/${name}`, `gone/${name}`);
+    else if (rules.withdraws === 'unlink') yield* unlink(`waiting/${name}`);
+    else if ((yield* move(`waiting/${name}`, `tmp/${name}`)) === 'moved') {
+      if ((yield* token()).holder === id) yield* move(`tmp/${name}`, `waiting/${name}`);
+      else yield* unlink(`tmp/${name}`);
+    }
   }
 
   // --- verbs
@@ -154,8 +161,8 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
 
   /** Of the submit itself, wherever its task is by now. `stays`: it was given the key meanwhile. `moves`: ask again. */
   function* withdrawMine(id: string): Proc<'withdrawn' | 'stays' | 'moves'> {
-    if (!rules.withdrawsByRename) {
-      yield* withdraw(entryName(id, 0));
+    if (rules.withdraws !== 'rename') {
+      yield* unlink(`waiting/${entryName(id, 0)}`);
       return 'withdrawn';
     }
     const at = String(yield* act('where', id));
@@ -167,7 +174,7 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
   /** The key is mine: on to where the task belongs. False: it was withdrawn or canceled before it had come so far. */
   function* admit(id: string): Proc<boolean> {
     if (!(yield* act('blocked', id))) yield* tryRelease(id);
-    if (!rules.admitsByRename) return true;
+    if (!rules.admitsByRename) return (yield* act('where', id)) !== '';
     for (;;) {
       const at = String(yield* act('where', id));
       if (dirOf(at) !== 'waiting') return dirOf(at) !== '' && dirOf(at) !== 'canceled';

@@ -22,8 +22,12 @@ export interface ReviveConfig {
   sweeps?: number;
   /** `after`: the sweep also goes over the markers and revives what was skipped for a parent that is not ended badly. `waiting`: it does not. */
   sweep?: 'after' | 'waiting';
-  /** Who has skipped a child looks at the parents again. */
-  looksAgain?: boolean;
+  /** Who has skipped a child looks again: `judges` all parents anew, or only whether the parent is `unended` now, or `not` at all. */
+  looksAgain?: 'judges' | 'unended' | 'not';
+  /** False: who ends a parent leaves alone the children that are not in waiting. */
+  endRevives?: boolean;
+  /** False: a child may be skipped without a marker under its parents. */
+  marksFirst?: boolean;
   /** The retry moves the children first, the parent then. */
   childrenFirst?: boolean;
   budget?: Partial<Budget>;
@@ -40,6 +44,7 @@ interface Notes {
 export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
   const parents = config.parents ?? ['p'];
   const parentsOf: Record<string, readonly string[]> = { c: parents, d: ['c'] };
+  const looksAgain = config.looksAgain ?? 'judges';
   const children = config.grandchild === true ? ['c', 'd'] : ['c'];
 
   // --- as in src/queue/depend.ts
@@ -60,19 +65,35 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
     return wait ? 'wait' : 'go';
   }
 
-  function* tryRelease(child: string, look: typeof list = list): Proc {
+  /** False: it is not in waiting, or was moved meanwhile. */
+  function* tryRelease(child: string, look: typeof list = list): Proc<boolean> {
     const name = (yield* look('waiting'))!.find((entry) => parseEntry(entry)?.id === child);
-    if (name === undefined) return;
+    if (name === undefined) return false;
     const verdict = yield* judge(child, look);
-    if (verdict === 'wait') return;
-    if ((yield* move(`waiting/${name}`, `${verdict === 'go' ? 'queued' : 'skipped'}/${name}`)) !== 'moved') return;
-    if (verdict === 'go') return;
+    if (verdict === 'wait') return true;
+    if (verdict === 'skip' && config.marksFirst !== false) for (const p of parentsOf[child]!) yield* create(`after/${p}/${child}`);
+    if ((yield* move(`waiting/${name}`, `${verdict === 'go' ? 'queued' : 'skipped'}/${name}`)) !== 'moved') return false;
+    if (verdict === 'go') return true;
     yield* afterEnd(child, look);
-    if (config.looksAgain === true && (yield* judge(child, look)) !== 'skip') yield* reviveOne(child, name);
+    if (looksAgain === 'judges' || (looksAgain === 'unended' && (yield* unended(child, look)))) yield* unskip(child);
+    return true;
+  }
+
+  function* unended(child: string, look: typeof list): Proc<boolean> {
+    for (const p of parentsOf[child]!) if ((yield* ended(p, look)) === undefined) return true;
+    return false;
   }
 
   function* afterEnd(parent: string, look: typeof list = list): Proc {
-    for (const child of (yield* look(`after/${parent}`)) ?? []) yield* tryRelease(child, look);
+    for (const child of (yield* look(`after/${parent}`)) ?? []) {
+      if (!(yield* tryRelease(child, look)) && config.endRevives !== false) yield* unskip(child);
+    }
+  }
+
+  /** A child that was skipped goes back to waiting when its parents do not ask for that any more. */
+  function* unskip(child: string): Proc {
+    const name = (yield* list('skipped'))!.find((entry) => parseEntry(entry)?.id === child);
+    if (name !== undefined && (yield* judge(child, strong)) !== 'skip') yield* reviveOne(child, name);
   }
 
   function* revive(parent: string): Proc {

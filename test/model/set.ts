@@ -42,8 +42,11 @@ export interface SetConfig {
   way?: 'early' | 'late' | 'unclaimed';
   /** Burial leaves a `.new` alone (only with `early`). */
   keepsNew?: boolean;
-  /** The due time that the task goes back to is written into a file of the coming attempt, instead of into the session's name. */
-  dueFile?: boolean;
+  /**
+   * The due time that the task goes back to lies in a file of the coming attempt. `early`: the former one is written once, if none
+   * is there, and a new one before the content is replaced. `late`: a new one after. `over`: so, and the former one over any other.
+   */
+  dueFile?: 'early' | 'late' | 'over';
   /** 0: the claim does not raise the attempt number. */
   raise?: boolean;
   /** A request that the entry leaves behind is dropped. */
@@ -85,6 +88,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
   const way = config.way ?? 'early';
   const up = config.raise === false ? 0 : 1;
   const from = config.from ?? 'q1';
+  const dueFile = config.dueFile ?? 'early';
 
   // --- the verb
 
@@ -105,7 +109,7 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
         if (isSetSession(dirOf(at))) continue;
         return;
       }
-      const session = `run/${letter}${round}.${backTo(at, what)}`;
+      const session = `run/${letter}${round}.${state}`;
       yield* mkdir(session);
       const ok = yield* change(what, at, session);
       for (const name of (yield* list(session)) ?? []) if (parseEntry(name)?.cancel === true) yield* carry(session, name);
@@ -116,18 +120,15 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
     }
   }
 
-  /** Where the entry goes back to: the end of the session's name. `q` is the lane that the content says. */
-  function backTo(at: string, what: Change): string {
-    const dir = dirOf(at);
-    if (dir === 'held' || config.dueFile === true) return dir === 'held' ? 'held' : 'q';
-    return what === 'due' ? 'd2' : dir.startsWith('d') ? dir : 'q';
-  }
-
   function* change(what: Change, at: string, session: string): Proc<boolean> {
     const n = parseEntry(baseOf(at))!.n + up;
     const mine = `${session}/${entryName(ID, n)}`;
-    const due = /^d\d/.exec(at)?.[0];
-    if (config.dueFile === true && due !== undefined) yield* act('write', `due/${entryName(ID, n)}`, due);
+    const due = `due/${entryName(ID, n)}`;
+    const newDue = what === 'due' && dirOf(at) !== 'held';
+    if (dirOf(at).startsWith('d')) {
+      if (dueFile === 'over') yield* act('write', due, dirOf(at));
+      else yield* link(due, dirOf(at));
+    }
     if (way === 'early') {
       const content = yield* read(at);
       if (content === undefined || (yield* create(`${mine}.new`, changed(content, what))) !== 'made') return false;
@@ -136,8 +137,9 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
       if (way === 'early') yield* unlink(`${mine}.new`);
       return false;
     }
+    if (newDue && dueFile === 'early') yield* act('write', due, 'd2');
     if (!(yield* way === 'early' ? takeNew(mine, what) : takeLate(mine, what))) return false;
-    if (config.dueFile === true && what === 'due' && dirOf(at) !== 'held') yield* act('write', `due/${entryName(ID, n)}`, 'd2');
+    if (newDue && dueFile !== 'early') yield* act('write', due, 'd2');
     yield* putBack(session, n);
     return true;
   }
@@ -169,15 +171,21 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
     const entry = entryName(ID, n);
     const content = yield* read(`${session}/${entry}`);
     if (content === undefined) return;
+    // Whoever moves an entry with a request beside it moves it to canceled; one that comes later is carried after it.
+    const request = `${session}/${entry}.c`;
+    if (config.dropsCancel !== true && (yield* read(request)) !== undefined) {
+      if ((yield* move(`${session}/${entry}`, `canceled/${entry}`)) === 'moved') yield* unlink(request);
+      else yield* carry(session, `${entry}.c`);
+      return;
+    }
     const place = yield* formerPlace(session, content, n);
     if ((yield* move(`${session}/${entry}`, `${place}/${entry}`)) !== 'moved') return;
-    if ((yield* read(`${session}/${entry}.c`)) !== undefined) yield* carry(session, `${entry}.c`);
+    if ((yield* read(request)) !== undefined) yield* carry(session, `${entry}.c`);
   }
 
   function* formerPlace(session: string, content: string, n: number): Proc<string> {
-    const place = session.slice(session.indexOf('.') + 1);
-    if (place !== 'q') return place;
-    return (config.dueFile === true ? yield* read(`due/${entryName(ID, n)}`) : undefined) ?? field(content, 'lane')!;
+    if (session.endsWith('.held')) return 'held';
+    return (yield* read(`due/${entryName(ID, n)}`)) ?? field(content, 'due') ?? field(content, 'lane')!;
   }
 
   function* bury(prefix: string): Proc {

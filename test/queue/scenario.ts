@@ -11,7 +11,6 @@ import { sweepWaiting } from '../../src/queue/depend.ts';
 import { sessions } from '../../src/queue/find.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
-import { judgeSession } from '../../src/queue/session.ts';
 import { setTask, type Change } from '../../src/queue/set.ts';
 import { submitTask } from '../../src/queue/submit.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
@@ -19,7 +18,7 @@ import { sweepTmp } from '../../src/queue/sweep.ts';
 import { isTerminal, type AfterKind, type Parent, type Task } from '../../src/task/types.ts';
 import { draft, type Faults, isMutation, type Job, lostCodes, makeRng, type Proc, refusals, Violation, World } from './harness.ts';
 import { keyDir, type Known, Oracle } from './oracle.ts';
-import { rethrowUnexpected, work, type WorkerWishes } from './sim-worker.ts';
+import { buryDead, keep, rethrowUnexpected, work, type WorkerWishes } from './sim-worker.ts';
 
 export interface Rates {
   refuse: number;
@@ -244,12 +243,6 @@ async function set(run: Run, p: Proc, k: Known): Promise<void> {
   run.sets.set(k.id, list);
 }
 
-export async function buryDead(p: Proc): Promise<void> {
-  for (const session of await sessions(p.q)) {
-    if (judgeSession(session, p.facts) === 'dead') await bury(p.q, session, { proved: true, reason: 'its process is gone' });
-  }
-}
-
 async function buryOne(run: Run, p: Proc): Promise<void> {
   const there = await sessions(p.q);
   if (there.length === 0) return;
@@ -272,13 +265,13 @@ async function settleDown(run: Run): Promise<void> {
   if (!run.workers.some((w) => w.proc.status === 'runs')) await hire(run);
   for (let round = 0; run.verbs.length > 0; round++) {
     if (round >= ROUNDS) throw new Violation(`${run.verbs[0]!.proc.name} does not end\n${world.trace().slice(-60).join('\n')}`);
-    await keep(run, `first${round}`);
+    await keepAll(run, `first${round}`);
     for (let i = 0; i < 500; i++) await world.step();
     await check(run);
   }
   for (let round = 0; ; round++) {
     if (round >= ROUNDS) throw new Violation(`it does not come to rest: ${open(oracle).map((k) => [...k.spots.keys()].join()).join('\n')}\n${world.trace(open(oracle)[0]?.id).join('\n')}`);
-    await keep(run, String(round));
+    await keepAll(run, String(round));
     for (let i = 0; i < 200; i++) await world.step();
     await check(run);
     if (round >= 6 && open(oracle).length === 0) break;
@@ -297,15 +290,9 @@ async function settleDown(run: Run): Promise<void> {
 }
 
 /** What living workers do for others, on each machine, to its end; whoever else is at work goes on meanwhile. */
-async function keep(run: Run, name: string): Promise<void> {
+async function keepAll(run: Run, name: string): Promise<void> {
   const keepers: Array<Job<void>> = [];
-  for (const host of ['h1', 'h2']) {
-    keepers.push(await run.world.spawn(`keeper-${host}-${name}`, async (p) => {
-      await buryDead(p);
-      await promoteDue(p.q);
-      await sweepWaiting(p.q);
-    }, { host }));
-  }
+  for (const host of ['h1', 'h2']) keepers.push(await run.world.spawn(`keeper-${host}-${name}`, keep, { host }));
   await until(run, () => keepers.every((k) => k.proc.status !== 'runs'), 'the keepers end');
   for (const k of keepers) if (k.result.kind === 'error') throw k.result.error;
 }

@@ -6,16 +6,19 @@ import fs from 'node:fs';
 import { errnoOf, TqError } from '../../src/errors.ts';
 import { bury, settleLost } from '../../src/queue/bury.ts';
 import { carryCancel } from '../../src/queue/cancel.ts';
+import { sweepWaiting } from '../../src/queue/depend.ts';
+import { sessions } from '../../src/queue/find.ts';
+import { promoteDue } from '../../src/queue/promote.ts';
 import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
 import { serverNow } from '../../src/queue/clock.ts';
 import { isGone, mkdirp, strongList } from '../../src/queue/fsx.ts';
 import { parseEntry, randomText } from '../../src/queue/layout.ts';
 import { readOutcome, readTaskAt, settle, tallyBefore } from '../../src/queue/outcome.ts';
-import { makeSession } from '../../src/queue/session.ts';
+import { judgeSession, makeSession } from '../../src/queue/session.ts';
 import { writeWhy } from '../../src/queue/why.ts';
 import { classify, decideNext, type Ended } from '../../src/task/decide.ts';
 import type { Next, Outcome, Tally, Task } from '../../src/task/types.ts';
-import { type Proc, Violation } from './harness.ts';
+import { type Proc, Violation, type World } from './harness.ts';
 import type { Oracle } from './oracle.ts';
 
 export interface WorkerWishes {
@@ -46,11 +49,13 @@ interface SimWorker {
   runs: Map<string, Run>;
 }
 
+const newWorker = (p: Proc, oracle: Oracle): SimWorker => ({ p, oracle, session: '', window: emptyWindow(), pending: [], runs: new Map() });
+
 const nameOf = (c: { id: string; attempt: number }): string => `${c.id}.a${c.attempt}`;
 
 /** Works until it is to leave; then its session is settled and removed. */
 export async function work(p: Proc, oracle: Oracle, wishes: WorkerWishes): Promise<void> {
-  const w: SimWorker = { p, oracle, session: '', window: emptyWindow(), pending: [], runs: new Map() };
+  const w = newWorker(p, oracle);
   for (;;) {
     const mood = wishes.mood();
     try {
@@ -63,6 +68,65 @@ export async function work(p: Proc, oracle: Oracle, wishes: WorkerWishes): Promi
       if (error instanceof RevokedError) await rise(w);
     }
   }
+}
+
+/** Burials by proof, due tasks, waiting ones: what each living worker does for all. */
+export async function keep(p: Proc): Promise<void> {
+  await buryDead(p);
+  await promoteDue(p.q);
+  await sweepWaiting(p.q);
+}
+
+export async function buryDead(p: Proc): Promise<void> {
+  for (const session of await sessions(p.q)) {
+    if (judgeSession(session, p.facts) === 'dead') await bury(p.q, session, { proved: true, reason: 'its process is gone' });
+  }
+}
+
+/** Rounds of keeping and working after which a queue without trouble has come to rest. */
+const ROUNDS = 6;
+
+/**
+ * What happens by itself after a crash: living workers keep and work until nothing is left to do. Then the last look, and
+ * nothing may be left under running.
+ */
+export async function recover(world: World, oracle: Oracle): Promise<void> {
+  await world.calm();
+  for (let round = 0; round < ROUNDS; round++) {
+    await world.alone(`keeper${round}`, keep);
+    await workOff(world, oracle);
+    // Long enough for every back-off and snooze, in the end for the lease that a half-made submit is given.
+    world.advance(round < 3 ? 120_000 : world.leaseMs + 1000);
+  }
+  oracle.final();
+  const left = fs.readdirSync(`${world.dir}/running`).filter((name) => !name.startsWith('.p.'));
+  if (left.length > 0) throw new Violation(`running/ holds ${left.join(' ')}\n${world.trace(left[0]).join('\n')}`);
+}
+
+/** A worker that does all there is, successfully, and leaves. */
+export async function workOff(world: World, oracle: Oracle, name = 'worker'): Promise<void> {
+  let turns = 0;
+  const busy = (): boolean => [...oracle.tasks.values()].some((k) => [...k.spots.values()].some((s) => s.state === 'queued' || s.session?.startsWith(`${name}.`) === true));
+  await world.alone(name, (p) => work(p, oracle, { mood: () => (busy() && turns++ < 100 ? 'settle' : 'leave'), most: 4 }));
+}
+
+/** Claims one task, runs it to this exit code, and leaves. */
+export async function runOne(p: Proc, oracle: Oracle, code: 0 | 1): Promise<void> {
+  const w = newWorker(p, oracle);
+  await begin(w);
+  await claimSome(w, 1);
+  if (w.pending.length > 0) await startOne(w);
+  for (const name of [...w.runs.keys()]) await finishOne(w, name, code === 0 ? 'succeed' : 'fail');
+  await leave(w);
+}
+
+/** Claims what there is, begins the first of it, and does nothing more: for whoever is to find it so. */
+export async function beginSome(p: Proc, oracle: Oracle, most: number): Promise<string> {
+  const w = newWorker(p, oracle);
+  await begin(w);
+  await claimSome(w, most);
+  if (w.pending.length > 0) await startOne(w);
+  return w.session;
 }
 
 /** Trouble of the file system is what it is tested with; anything else is a mistake. */
@@ -155,12 +219,13 @@ async function openLog(w: SimWorker, c: Claimed): Promise<number | undefined> {
   }
 }
 
-async function finishOne(w: SimWorker, name: string, how: 'chance' | 'succeed' | 'hand back'): Promise<void> {
+async function finishOne(w: SimWorker, name: string, how: 'chance' | 'succeed' | 'fail' | 'hand back'): Promise<void> {
   const run = w.runs.get(name)!;
   if (run.kept === undefined) {
     const { rng } = w.p.world;
     let ended: Ended = { how: 'exited', code: 0 };
     if (run.canceled) ended = { how: 'cause', kind: 'canceled' };
+    else if (how === 'fail') ended = { how: 'exited', code: 1 };
     else if (how === 'hand back') ended = { how: 'cause', kind: 'preempted' };
     else if (how === 'chance') ended = rng.pick<Ended>([ended, ended, { how: 'exited', code: 1 }, { how: 'exited', code: 75 }, { how: 'cause', kind: 'preempted' }]);
     run.kept = await outcomeOf(w, run, ended, true);

@@ -1,0 +1,373 @@
+/**
+ * Each verb of the queue in the situations that it meets, one at a time: what lies there before, what is done, and what may have
+ * become of it in the end. The tests of crashes and of lost replies go through all of them.
+ */
+import { expect } from 'vitest';
+import { TqError } from '../../src/errors.ts';
+import { bury } from '../../src/queue/bury.ts';
+import { cancelTask } from '../../src/queue/cancel.ts';
+import { holdTask, releaseTask, removeTask, retryTask } from '../../src/queue/control.ts';
+import { promoteDue } from '../../src/queue/promote.ts';
+import { setTask, type Change } from '../../src/queue/set.ts';
+import { submitTask } from '../../src/queue/submit.ts';
+import type { TaskDraft } from '../../src/task/build.ts';
+import type { State } from '../../src/task/types.ts';
+import { draft, type Proc, type World } from './harness.ts';
+import type { Oracle } from './oracle.ts';
+import { beginSome, runOne } from './sim-worker.ts';
+
+export interface Stage {
+  world: World;
+  oracle: Oracle;
+  /** The task that the verb is about; `x` where there is none yet. */
+  id: string;
+  /** Others that matter, by name. */
+  ids: Record<string, string>;
+}
+
+export interface Case {
+  name: string;
+  /** Makes what lies there before. */
+  before(stage: Stage): Promise<void>;
+  verb(stage: Stage, p: Proc): Promise<void>;
+  /** Where the task may have come to rest, whatever was done to the verb; and where it must be if the verb succeeded. */
+  ends: readonly State[];
+  done: readonly State[];
+  /** After the rest: something else that must hold. */
+  after?(stage: Stage): void;
+}
+
+/** Submits as a process of its own would, and tells the oracle when the id is printed. */
+export async function submit(stage: Stage, p: Proc, over: Partial<TaskDraft> = {}): Promise<string> {
+  const made = await submitTask(p.q, draft(over));
+  if (made.existing !== true) stage.oracle.acked(made.task);
+  return made.id;
+}
+
+export async function given(stage: Stage, over: Partial<TaskDraft> = {}): Promise<string> {
+  return (await stage.world.alone('before', (p) => submit(stage, p, over)))!;
+}
+
+/** The task has ended so. */
+export async function ended(stage: Stage, code: 0 | 1, over: Partial<TaskDraft> = {}): Promise<string> {
+  const id = await given(stage, over);
+  await stage.world.alone('worker-before', (p) => runOne(p, stage.oracle, code));
+  return id;
+}
+
+/** A worker claimed so many, began the first, and died. Its session. */
+export async function dead({ world, oracle }: Stage, most: number): Promise<string> {
+  const job = await world.spawn('dead', (p) => beginSome(p, oracle, most));
+  await world.finish(job);
+  world.crash(job.proc);
+  return job.result.kind === 'value' ? job.result.value : '';
+}
+
+/** Where a task lies now. */
+export function stateOf(stage: Stage, id = stage.id): State | undefined {
+  return [...stage.oracle.known(id).spots.values()][0]?.state;
+}
+
+async function submits(stage: Stage, p: Proc, over: Partial<TaskDraft>): Promise<void> {
+  stage.id = await submit(stage, p, over);
+}
+
+const nothing = async (): Promise<void> => undefined;
+
+export async function cancel({ oracle, world, id }: Stage, p: Proc): Promise<void> {
+  const since = world.steps;
+  oracle.wished(id, p);
+  await cancelTask(p.q, id, { reason: 'a test', now: false, by: null });
+  oracle.canceled(id, since);
+}
+
+async function release({ oracle, id }: Stage, p: Proc, result?: { value: unknown }): Promise<void> {
+  oracle.known(id).released = true;
+  await releaseTask(p.q, id, null, result);
+}
+
+function set(change: Change): Case['verb'] {
+  return async ({ oracle, id }, p) => {
+    if (change.delayMs !== undefined) oracle.known(id).changed = true;
+    await setTask(p.q, p.facts, id, change);
+  };
+}
+
+export const CASES: readonly Case[] = [
+  { name: 'submit', before: nothing, verb: (s, p) => submits(s, p, {}), ends: ['done'], done: ['done'] },
+  { name: 'submit with a lane of its own', before: nothing, verb: (s, p) => submits(s, p, { needs: { cpus: 2 } }), ends: ['done'], done: ['done'] },
+  { name: 'submit held', before: nothing, verb: (s, p) => submits(s, p, { hold: true }), ends: ['held'], done: ['held'] },
+  { name: 'submit delayed', before: nothing, verb: (s, p) => submits(s, p, { delayMs: 1000 }), ends: ['done'], done: ['done'] },
+  {
+    name: 'submit after another',
+    before: async (s) => void (s.ids['parent'] = await given(s)),
+    verb: (s, p) => submits(s, p, { after: [{ id: s.ids['parent']!, kind: 'after' }] }),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'submit after one that failed',
+    before: async (s) => void (s.ids['parent'] = await ended(s, 1)),
+    verb: (s, p) => submits(s, p, { after: [{ id: s.ids['parent']!, kind: 'after' }] }),
+    ends: ['skipped'],
+    done: ['skipped'],
+  },
+  { name: 'submit with a key', before: nothing, verb: (s, p) => submits(s, p, { key: 'k' }), ends: ['done'], done: ['done'] },
+  {
+    name: 'submit with a key that another has',
+    before: async (s) => void (s.ids['other'] = await given(s, { key: 'k' })),
+    verb: (s, p) => submits(s, p, { key: 'k' }),
+    ends: ['done'],
+    done: ['done'],
+    after: (s) => expect(stateOf(s, s.ids['other'])).toBe('done'),
+  },
+  {
+    name: 'submit with a key that one has that ended',
+    before: async (s) => void (s.ids['other'] = await ended(s, 0, { key: 'k' })),
+    verb: (s, p) => submits(s, p, { key: 'k' }),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'submit in the place of another',
+    before: async (s) => {
+      s.ids['other'] = await given(s, { key: 'k' });
+    },
+    verb: (s, p) => submits(s, p, { key: 'k', onDup: 'replace' }),
+    ends: ['done'],
+    done: ['done'],
+    after: (s) => expect(['canceled', 'done']).toContain(stateOf(s, s.ids['other'])),
+  },
+  { name: 'cancel a queued one', before: async (s) => void (s.id = await given(s)), verb: cancel, ends: ['canceled', 'done'], done: ['canceled'] },
+  {
+    name: 'cancel a delayed one',
+    before: async (s) => void (s.id = await given(s, { delayMs: 1000 })),
+    verb: cancel,
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+  },
+  {
+    name: 'cancel one with a key and a child',
+    before: async (s) => {
+      s.id = await given(s, { key: 'k' });
+      s.ids['child'] = await given(s, { after: [{ id: s.id, kind: 'after' }] });
+    },
+    verb: cancel,
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+    after: (s) => expect(stateOf(s, s.ids['child'])).toBe(stateOf(s) === 'canceled' ? 'skipped' : 'done'),
+  },
+  {
+    name: 'cancel a running one',
+    before: async (s) => {
+      s.id = await given(s);
+      await dead(s, 1);
+    },
+    verb: cancel,
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+  },
+  { name: 'hold a queued one', before: async (s) => void (s.id = await given(s)), verb: ({ id }, p) => holdTask(p.q, id, null), ends: ['held', 'done'], done: ['held'] },
+  {
+    name: 'hold a delayed one',
+    before: async (s) => void (s.id = await given(s, { delayMs: 1000 })),
+    verb: ({ id }, p) => holdTask(p.q, id, null),
+    ends: ['held', 'done'],
+    done: ['held'],
+  },
+  {
+    name: 'release',
+    before: async (s) => void (s.id = await given(s, { hold: true })),
+    verb: (s, p) => release(s, p),
+    ends: ['held', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'release one with a parent and a key',
+    before: async (s) => {
+      s.ids['parent'] = await given(s);
+      s.id = await given(s, { hold: true, key: 'k', after: [{ id: s.ids['parent'], kind: 'after' }] });
+      await s.world.alone('worker-before', (p) => runOne(p, s.oracle, 0));
+    },
+    verb: (s, p) => release(s, p),
+    ends: ['held', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'release with a result',
+    before: async (s) => {
+      s.id = await given(s, { hold: true });
+      s.ids['child'] = await given(s, { after: [{ id: s.id, kind: 'after' }] });
+    },
+    verb: (s, p) => release(s, p, { value: 1 }),
+    ends: ['held', 'done'],
+    done: ['done'],
+    after: (s) => expect(stateOf(s, s.ids['child'])).toBe(stateOf(s) === 'done' ? 'done' : 'waiting'),
+  },
+  { name: 'set a queued one', before: async (s) => void (s.id = await given(s)), verb: set({ priority: 9, labels: { v: '1' } }), ends: ['done'], done: ['done'] },
+  {
+    name: 'set a delayed one',
+    before: async (s) => void (s.id = await given(s, { delayMs: 1000 })),
+    verb: set({ labels: { v: '1' } }),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'set when a queued one is due',
+    before: async (s) => void (s.id = await given(s)),
+    verb: set({ delayMs: 1000 }),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'set a held one',
+    before: async (s) => void (s.id = await given(s, { hold: true })),
+    verb: set({ labels: { v: '1' } }),
+    ends: ['held'],
+    done: ['held'],
+  },
+  {
+    name: 'set one that waits to be held',
+    before: async (s) => {
+      s.ids['parent'] = await given(s);
+      s.id = await given(s, { hold: true, after: [{ id: s.ids['parent'], kind: 'after' }] });
+    },
+    verb: set({ priority: 9 }),
+    ends: ['held'],
+    done: ['held'],
+  },
+  {
+    name: 'retry',
+    before: async (s) => void (s.id = await ended(s, 1)),
+    verb: ({ id }, p) => retryTask(p.q, id, { by: null }),
+    ends: ['failed', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'retry later',
+    before: async (s) => void (s.id = await ended(s, 1)),
+    verb: ({ id }, p) => retryTask(p.q, id, { by: null, delayMs: 1000 }),
+    ends: ['failed', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'retry one with a key',
+    before: async (s) => void (s.id = await ended(s, 1, { key: 'k' })),
+    verb: ({ id }, p) => retryTask(p.q, id, { by: null }),
+    ends: ['failed', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'retry one whose child was skipped',
+    before: async (s) => {
+      s.id = await ended(s, 1);
+      s.ids['child'] = await given(s, { after: [{ id: s.id, kind: 'after' }] });
+      s.ids['grandchild'] = await given(s, { after: [{ id: s.ids['child'], kind: 'after' }] });
+    },
+    verb: ({ id }, p) => retryTask(p.q, id, { by: null }),
+    ends: ['failed', 'done'],
+    done: ['done'],
+    after: (s) => {
+      const both = stateOf(s) === 'done' ? 'done' : 'skipped';
+      expect([stateOf(s, s.ids['child']), stateOf(s, s.ids['grandchild'])]).toEqual([both, both]);
+    },
+  },
+  {
+    name: 'rm',
+    before: async (s) => {
+      s.id = await ended(s, 0);
+      s.ids['child'] = await given(s, { hold: true, after: [{ id: s.id, kind: 'after' }] });
+    },
+    verb: async ({ id, oracle }, p) => {
+      await removeTask(p.q, id, { force: false, by: null });
+      oracle.removed(id);
+    },
+    ends: ['done'],
+    done: [],
+    after: (s) => expect(stateOf(s, s.ids['child'])).toBe('held'),
+  },
+  {
+    name: 'promote',
+    before: async (s) => {
+      s.id = await given(s, { delayMs: 1000 });
+      s.world.advance(2000);
+    },
+    verb: async (_s, p) => void (await promoteDue(p.q)),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'expire',
+    before: async (s) => {
+      s.id = await given(s, { delayMs: 1000, expireMs: 500 });
+      s.ids['child'] = await given(s, { after: [{ id: s.id, kind: 'after-any' }] });
+      s.world.advance(2000);
+    },
+    verb: async (_s, p) => void (await promoteDue(p.q)),
+    ends: ['skipped'],
+    done: ['skipped'],
+    after: (s) => expect(stateOf(s, s.ids['child'])).toBe('done'),
+  },
+  {
+    name: 'claim, run and finish',
+    before: async (s) => {
+      s.id = await given(s, { key: 'k' });
+      s.ids['child'] = await given(s, { after: [{ id: s.id, kind: 'after' }] });
+    },
+    verb: (s, p) => runOne(p, s.oracle, 0),
+    ends: ['done'],
+    done: ['done'],
+    after: (s) => expect(stateOf(s, s.ids['child'])).toBe('done'),
+  },
+  {
+    name: 'claim, fail and try again',
+    before: async (s) => void (s.id = await given(s, { retries: 1 })),
+    verb: (s, p) => runOne(p, s.oracle, 1),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'claim and fail for good',
+    before: async (s) => {
+      s.id = await given(s);
+      s.ids['child'] = await given(s, { after: [{ id: s.id, kind: 'after-notok' }] });
+    },
+    verb: (s, p) => runOne(p, s.oracle, 1),
+    // Died before it could say how the attempt ended: lost, and tried again.
+    ends: ['failed', 'done'],
+    done: ['failed'],
+    after: (s) => expect(stateOf(s, s.ids['child'])).toBe(stateOf(s) === 'failed' ? 'done' : 'skipped'),
+  },
+  {
+    name: 'bury a dead worker',
+    before: async (s) => {
+      s.id = await given(s);
+      s.ids['unbegun'] = await given(s);
+      s.ids['canceled'] = await given(s);
+      s.ids['session'] = await dead(s, 3);
+      await s.world.alone('before', (p) => cancel({ ...s, id: s.ids['canceled']! }, p));
+    },
+    verb: async (s, p) => void (await bury(p.q, s.ids['session']!, { proved: true, reason: 'died' })),
+    ends: ['done'],
+    done: ['done'],
+    after: (s) => expect([stateOf(s, s.ids['unbegun']), stateOf(s, s.ids['canceled'])]).toEqual(['done', 'canceled']),
+  },
+  {
+    name: 'bury a dead set',
+    before: async (s) => {
+      s.id = await given(s, { delayMs: 1000 });
+      const job = await s.world.spawn('dead', (p) => setTask(p.q, p.facts, s.id, { priority: 9 }));
+      await s.world.finish(job, (call) => call.op === 'rename' && call.path.endsWith('.new'));
+      s.world.crash(job.proc);
+      s.ids['session'] = [...s.oracle.known(s.id).spots.values()][0]!.session!;
+    },
+    verb: async (s, p) => void (await bury(p.q, s.ids['session']!, { proved: true, reason: 'died' })),
+    ends: ['done'],
+    done: ['done'],
+  },
+];
+
+/** A refusal by the state of things is an answer too, where something was done to the verb. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof TqError && error.code === 'WRONG_STATE';
+}

@@ -1,0 +1,878 @@
+/**
+ * Each rule of the disk protocol by itself: the situation that it is for, made by stopping processes at the calls between which
+ * the trouble comes, and what the rule makes of it.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { TqError } from '../../src/errors.ts';
+import { bury } from '../../src/queue/bury.ts';
+import { carryCancel } from '../../src/queue/cancel.ts';
+import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
+import { holdTask, releaseTask, retryTask } from '../../src/queue/control.ts';
+import { sweepWaiting, tryRelease } from '../../src/queue/depend.ts';
+import { locate } from '../../src/queue/find.ts';
+import { mkdirp } from '../../src/queue/fsx.ts';
+import { replaceLock } from '../../src/queue/lock.ts';
+import { settle } from '../../src/queue/outcome.ts';
+import { promoteDue } from '../../src/queue/promote.ts';
+import { makeSession } from '../../src/queue/session.ts';
+import { setTask } from '../../src/queue/set.ts';
+import { spool } from '../../src/queue/spool.ts';
+import { move } from '../../src/queue/steps.ts';
+import { sweepTmp } from '../../src/queue/sweep.ts';
+import type { TaskDraft } from '../../src/task/build.ts';
+import { newTally } from '../../src/task/decide.ts';
+import type { Next, Outcome } from '../../src/task/types.ts';
+import { cancel, dead, ended, given, stateOf, submit, type Stage } from './cases.ts';
+import { type Call, type Job, type Proc, World, type WorldOptions } from './harness.ts';
+import { keyDir, Oracle, type Known } from './oracle.ts';
+import { beginSome, keep, recover, runOne, work, workOff } from './sim-worker.ts';
+
+beforeAll(() => replaceLock(async () => async () => undefined));
+afterAll(() => replaceLock(undefined));
+
+async function begin(options: WorldOptions = {}): Promise<Stage> {
+  const world = await World.make(options);
+  onTestFinished(() => world.remove());
+  return { world, oracle: new Oracle(world), id: '', ids: {} };
+}
+
+const known = (s: Stage, id = s.id): Known => s.oracle.known(id);
+/** Where the task lies, relative to the queue. */
+const at = (s: Stage, id = s.id): string => [...known(s, id).spots.keys()].join(' and ');
+const there = (s: Stage, file: string): boolean => fs.existsSync(s.world.absolute(file));
+const namesIn = (s: Stage, dir: string): string[] => (there(s, dir) ? fs.readdirSync(s.world.absolute(dir)).toSorted() : []);
+const runsOf = (s: Stage, id = s.id): string[] => namesIn(s, `runs/${id.slice(0, 4)}/${id.slice(4, 6)}`).filter((n) => n.startsWith(id));
+
+const isMove = (from: string, to = ''): ((c: Call) => boolean) => (c) => c.op === 'rename' && c.path.startsWith(from) && c.target!.startsWith(to);
+
+/** The one call in question is done and answers `code`; all others are as they should be. */
+function lose(s: Stage, which: (c: Call) => boolean, code: string): void {
+  let done = false;
+  s.world.faults = (call) => {
+    if (done || !which(call)) return undefined;
+    done = true;
+    return { kind: 'lost', code };
+  };
+}
+
+/** Starts something and stops it before the call in question. */
+async function stopAt<T>(s: Stage, name: string, what: (p: Proc) => Promise<T>, before: (c: Call) => boolean): Promise<Job<T>> {
+  const job = await s.world.spawn(name, what);
+  await s.world.finish(job, before);
+  expect(s.world.nextCall(job.proc), `${name} comes to the call`).toBeDefined();
+  return job;
+}
+
+/** The rest of something that was stopped. */
+async function goOn<T>(s: Stage, job: Job<T>): Promise<T | undefined> {
+  await s.world.finish(job);
+  if (job.result.kind === 'error') throw job.result.error;
+  return job.result.kind === 'value' ? job.result.value : undefined;
+}
+
+async function newSession(p: Proc): Promise<string> {
+  const session = makeSession(p.name, p.facts, p.pid);
+  await mkdirp(p.q.fsx, p.q.lay.session(session));
+  return session;
+}
+
+const all = { serves: () => true, leave: () => false };
+
+async function claimAll(p: Proc, session: string, most = 10): Promise<Claimed[]> {
+  return claim(p.q, session, emptyWindow(), all, most);
+}
+
+function outcomeOf(id: string, attempt: number, next: Next, nonce = `nonce${next.state}`): Outcome {
+  return {
+    schema: 'tq.outcome/1',
+    id,
+    attempt,
+    nonce,
+    outcome: next.state === 'done' ? 'succeeded' : 'failed',
+    started: true,
+    worker: 'w',
+    session: 's',
+    host: '',
+    pid: null,
+    startedAt: null,
+    endedAt: 0,
+    durationMs: null,
+    exitCode: null,
+    signal: null,
+    cpuMs: null,
+    maxRssKb: null,
+    reason: null,
+    next,
+    tally: newTally(),
+  };
+}
+
+const done: Next = { state: 'done' };
+const queued: Next = { state: 'queued' };
+const failed: Next = { state: 'failed' };
+
+/** A worker process that has claimed the task and goes on existing: its session. */
+async function claimedBy(s: Stage, name: string): Promise<string> {
+  const job = await stopAt(s, name, async (p) => {
+    const session = await newSession(p);
+    await claimAll(p, session);
+    await p.q.fsx.stat(p.q.lay.config);
+    return session;
+  }, (c) => c.path === 'tq.json');
+  return job.proc.status === 'runs' ? [...known(s).spots.values()][0]!.session! : '';
+}
+
+describe('move', () => {
+  it('makes a target directory that is missing and renames once more', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const from = s.world.absolute(at(s));
+    expect(await s.world.alone('mover', (p) => move(p.q, from, p.q.lay.entry({ state: 'held' }, s.id, 0)))).toBe('moved');
+    expect(at(s)).toMatch(/^held\//);
+  });
+
+  it.each(['ENOENT', 'EIO'])('knows a rename that was done and answered %s by what lies in the target', async (code) => {
+    const s = await begin({ network: true });
+    s.id = await given(s);
+    const from = s.world.absolute(at(s));
+    await s.world.alone('maker', (p) => mkdirp(p.q.fsx, p.q.lay.dir({ state: 'held' }, s.id)));
+    lose(s, isMove('queued/', 'held/'), code);
+    expect(await s.world.alone('mover', (p) => move(p.q, from, p.q.lay.entry({ state: 'held' }, s.id, 0)))).toBe('moved');
+  });
+
+  it('says gone when somebody else took the source', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const from = s.world.absolute(at(s));
+    await s.world.alone('other', (p) => holdTask(p.q, s.id, null));
+    expect(await s.world.alone('mover', (p) => move(p.q, from, p.q.lay.entry({ state: 'canceled' }, s.id, 0)))).toBe('gone');
+    expect(at(s)).toMatch(/^held\//);
+  });
+
+  it('never makes a directory under running: a missing one there means that the session was buried', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const from = s.world.absolute(at(s));
+    expect(await s.world.alone('mover', (p) => move(p.q, from, `${p.q.lay.session('buried')}/${s.id}.a1.json`))).toBe('revoked');
+    expect(namesIn(s, 'running')).toEqual([]);
+    expect(at(s)).toMatch(/^queued\//);
+  });
+});
+
+describe('submit', () => {
+  it('repeats its rename while the staging file is there, and makes the bucket again', async () => {
+    const s = await begin();
+    let renames = 0;
+    const job = await stopAt(s, 'submit', (p) => submit(s, p), (c) => isMove('tmp/', 'queued/')(c) && ++renames === 2);
+    for (const dir of ['queued/default/p00', 'queued/default']) fs.rmSync(s.world.absolute(dir), { recursive: true });
+    s.id = (await goOn(s, job))!;
+    expect(at(s)).toMatch(/^queued\//);
+  });
+
+  it('takes its staging file back from a sweeper', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'submit', (p) => submit(s, p), isMove('tmp/', 'queued/'));
+    s.world.advance(1000);
+    expect(await s.world.alone('sweeper', (p) => sweepTmp(p.q, 500))).toMatchObject({ swept: 1 });
+    s.id = (await goOn(s, job))!;
+    expect(at(s)).toMatch(/^queued\//);
+    expect(namesIn(s, 'swept')).toEqual([]);
+  });
+
+  it('knows by the staging file being in neither place that it was submitted', async () => {
+    const s = await begin();
+    lose(s, isMove('tmp/', 'queued/'), 'ENOENT');
+    await given(s);
+    lose(s, isMove('tmp/', 'queued/'), 'ENOENT');
+    s.id = await given(s);
+    expect([...s.oracle.tasks.values()].map((k) => k.spots.size)).toEqual([1, 1]);
+  });
+
+  it('V6: prints an id only when the file was synced, then renamed, then its directory synced', async () => {
+    const s = await begin();
+    const sync = vi.spyOn(fs, 'fsyncSync');
+    onTestFinished(() => sync.mockRestore());
+    const steps: string[] = [];
+    s.world.observers.push((c) => {
+      if (c.op === 'create' && c.path.endsWith('.task')) steps.push(`create, synced ${sync.mock.calls.length}`);
+      if (isMove('tmp/', 'queued/')(c)) steps.push('rename');
+      if (c.op === 'fsyncDir') steps.push(`sync of ${c.path}`);
+    });
+    s.id = await given(s);
+    expect(steps).toEqual(['create, synced 1', 'rename', `sync of ${path.dirname(at(s))}`]);
+  });
+});
+
+describe('claim', () => {
+  it('finds a claim whose reply was lost by a strong list of its own directory', async () => {
+    const s = await begin({ network: true });
+    s.id = await given(s);
+    lose(s, isMove('queued/', 'running/'), 'ENOENT');
+    const calls: string[] = [];
+    s.world.observers.push((c) => calls.push(`${c.op} ${c.path.replace(/\/\.p\..*/, '/probe')}`));
+    const claimed = await s.world.alone('w', async (p) => claimAll(p, await newSession(p)));
+    expect(claimed!.map((c) => c.id)).toEqual([s.id]);
+    const dir = `running/${[...known(s).spots.values()][0]!.session}`;
+    const after = calls.slice(calls.findLastIndex((c) => c.startsWith('rename queued/')) + 1);
+    expect(after.slice(0, 3)).toEqual([`mkdir ${dir}/probe`, `rmdir ${dir}/probe`, `list ${dir}`]);
+  });
+
+  it('takes nothing into a session that was buried, and does not make its directory again', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    await expect(s.world.alone('w', (p) => claimAll(p, 'w.1.0-0-0-0-0'))).rejects.toBeInstanceOf(RevokedError);
+    expect(at(s)).toMatch(/a0\.json$/);
+    expect(namesIn(s, 'running')).toEqual([]);
+  });
+
+  it('counts no task twice when, after a lost reply, a cached listing names what the session has already', async () => {
+    const s = await begin({ network: true, seed: 3 });
+    s.id = await given(s);
+    lose(s, isMove('queued/', 'running/'), 'ENOENT');
+    const mine: Claimed[] = [];
+    const has = (id: string, attempt: number): boolean => mine.some((c) => c.id === id && c.attempt === attempt);
+    const claims = await s.world.alone('w', async (p) => {
+      const session = await newSession(p);
+      const first = await claim(p.q, session, emptyWindow(), { ...all, has, taken: (c) => void mine.push(c) }, 10);
+      p.world.faults = (c) => (c.op === 'list' && c.path.startsWith('queued/') ? { kind: 'stale' } : undefined);
+      return [first, await claim(p.q, session, emptyWindow(), { ...all, has, taken: (c) => void mine.push(c) }, 10)];
+    });
+    expect(claims!.map((c) => c.length)).toEqual([1, 0]);
+    expect(s.world.trace(s.id).some((l) => / list queued\/.*stale \[.*a0\.json/.test(l))).toBe(true);
+  });
+
+  it('raises the attempt, and handing back keeps it raised', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }));
+    expect(at(s)).toMatch(/^queued\/.*\.a1\.json$/);
+  });
+});
+
+describe('log and heartbeat', () => {
+  it('does not begin an attempt whose log is there already; the next heartbeat gives it back', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    await s.world.alone('stranger', async (p) => {
+      await mkdirp(p.q.fsx, p.q.lay.runs(s.id));
+      await p.q.fsx.create(p.q.lay.log(s.id, 1), '');
+    });
+    await workOff(s.world, s.oracle);
+    expect([...known(s).started]).toEqual([2]);
+    expect(known(s).outcomes.get(1)).toMatchObject({ outcome: 'lost' });
+    expect(stateOf(s)).toBe('done');
+  });
+
+  /** A living worker finds an entry in its directory that it knows nothing of. */
+  async function unknownEntry(s: Stage, prepare: (p: Proc) => Promise<void>): Promise<void> {
+    let turns = 0;
+    const job = await stopAt(s, 'w', (p) => work(p, s.oracle, { mood: () => (turns++ < 30 ? 'settle' : 'leave'), most: 4 }), (c) => c.op === 'list' && c.path.startsWith('running/'));
+    const session = s.world.nextCall(job.proc)!.path.slice('running/'.length);
+    s.id = await given(s);
+    await s.world.alone('stranger', async (p) => {
+      await p.q.fsx.rename(s.world.absolute(at(s)), `${p.q.lay.session(session)}/${s.id}.a1.json`);
+      await prepare(p);
+    });
+    await goOn(s, job);
+  }
+
+  it('publishes lost for an entry that the session neither runs nor is claiming, and makes its move', async () => {
+    const s = await begin();
+    await unknownEntry(s, async () => undefined);
+    expect(known(s).outcomes.get(1)).toMatchObject({ outcome: 'lost', next: { state: 'queued' } });
+    expect([[...known(s).started], stateOf(s)]).toEqual([[2], 'done']);
+  });
+
+  it('V5: takes the outcome that is published already for such an entry instead of running it again', async () => {
+    const s = await begin();
+    await unknownEntry(s, async (p) => {
+      await mkdirp(p.q.fsx, p.q.lay.runs(s.id));
+      const tmp = `${p.q.lay.tmp}/x`;
+      await p.q.fsx.create(tmp, JSON.stringify(outcomeOf(s.id, 1, done)));
+      await p.q.fsx.link(tmp, p.q.lay.outcome(s.id, 1));
+    });
+    expect([[...known(s).started], stateOf(s)]).toEqual([[], 'done']);
+  });
+});
+
+describe('outcome', () => {
+  it('knows its own by the nonce when the reply to its publication was lost', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    lose(s, (c) => c.op === 'link', 'EEXIST');
+    s.oracle.condemn(session, await s.world.process('x'));
+    const settled = await s.world.alone('finisher', (p) => settle(p.q, session, outcomeOf(s.id, 1, done, 'mine')));
+    expect(settled).toMatchObject({ move: 'moved', outcome: { nonce: 'mine' } });
+    expect([stateOf(s), s.oracle.published]).toEqual(['done', 1]);
+  });
+
+  it('discards its own when another was first, and makes the move that the other names', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    const first = await stopAt(s, 'first', (p) => settle(p.q, session, outcomeOf(s.id, 1, failed, 'first')), isMove('running/'));
+    const settled = await s.world.alone('second', (p) => settle(p.q, session, outcomeOf(s.id, 1, done, 'second')));
+    expect(settled).toMatchObject({ move: 'moved', outcome: { nonce: 'first' }, next: { state: 'failed' } });
+    await goOn(s, first);
+    expect([stateOf(s), s.oracle.published]).toEqual(['failed', 1]);
+  });
+});
+
+describe('burial', () => {
+  it('publishes lost before it moves anything, so that a finish in between is discarded', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), (c) => c.op === 'link');
+    const { session } = [...known(s).spots.values()][0]!;
+    const undertaker = await s.world.process('undertaker');
+    s.oracle.condemn(session!, undertaker);
+    const burial = await s.world.start(undertaker, (p) => bury(p.q, session!, { proved: false, reason: 'no heartbeat' }));
+    await s.world.finish(burial, isMove('running/'));
+    expect(known(s).outcomes.get(1)).toMatchObject({ outcome: 'lost' });
+    await goOn(s, worker);
+    await goOn(s, burial);
+    expect(at(s)).toMatch(/^queued\/.*\.a1\.json$/);
+    await recover(s.world, s.oracle);
+    expect([stateOf(s), [...known(s).started]]).toEqual(['done', [1, 2]]);
+  });
+
+  it('makes the move that a published outcome names, and never runs it again', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), isMove('running/', 'done/'));
+    s.world.crash(worker.proc);
+    await recover(s.world, s.oracle);
+    expect([stateOf(s), [...known(s).started]]).toEqual(['done', [1]]);
+  });
+
+  it('of a suspect stops when it claimed something meanwhile: it lives', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: false, reason: 'no heartbeat' }), (c) => c.op === 'rmdir');
+    s.ids['later'] = await given(s);
+    await s.world.alone('w-again', (p) => claimAll(p, session));
+    expect(await goOn(s, burial)).toBe('alive');
+    expect(at(s, s.ids['later'])).toMatch(/^running\//);
+  });
+
+  it('takes a request to cancel for no sign of life', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: false, reason: 'no heartbeat' }), (c) => c.op === 'rmdir');
+    await s.world.alone('by hand', async (p) => {
+      s.oracle.wished(s.id, p);
+      await p.q.fsx.create(`${p.q.lay.session(session)}/${s.id}.a1.cancel`, '');
+    });
+    expect(await goOn(s, burial)).toBe('buried');
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('publishes what this machine kept for the session before it says lost', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    await s.world.alone('kept', async (p) => spool(p.q, session, outcomeOf(s.id, 1, done)));
+    await recover(s.world, s.oracle);
+    expect([stateOf(s), [...known(s).started]]).toEqual(['done', [1]]);
+  });
+
+  it('goes on although somebody died in the session while listing it', async () => {
+    const s = await begin({ network: true });
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    fs.mkdirSync(s.world.absolute(`running/${session}/.p.leftover`));
+    expect(await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }))).toBe('buried');
+  });
+
+  it('reads no log, however long it is', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    const read: string[] = [];
+    s.world.observers.push((c) => void (c.op === 'read' && read.push(c.path)));
+    await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }));
+    expect(known(s).outcomes.get(1)).toMatchObject({ outcome: 'lost', started: true });
+    expect(read.filter((name) => name.endsWith('.log'))).toEqual([]);
+  });
+});
+
+describe('cancel', () => {
+  /** X ran as attempt 1 and went back; then somebody's request for attempt 1 comes to where it was. The burial that will find it. */
+  async function orphan(s: Stage): Promise<{ burial: Job<unknown>; request: () => Promise<void>; session: string }> {
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }), (c) => c.op === 'rmdir');
+    const request = async (): Promise<void> => {
+      await s.world.alone('late', async (p) => {
+        s.oracle.wished(s.id, p);
+        await p.q.fsx.create(`${p.q.lay.session(session)}/${s.id}.a1.cancel`, '');
+      });
+    };
+    return { burial, request, session };
+  }
+
+  it('looks for the task again when the session is gone before the request could be made', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    const job = await stopAt(s, 'cancel', (p) => cancel(s, p), (c) => c.path.endsWith('.cancel'));
+    await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }));
+    await goOn(s, job);
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('looks for the task again when it left the session before the request was made beside it', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    const job = await stopAt(s, 'cancel', (p) => cancel(s, p), (c) => c.path.endsWith('.cancel'));
+    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }), (c) => c.op === 'rmdir');
+    await goOn(s, job);
+    expect(stateOf(s)).toBe('canceled');
+    expect(await goOn(s, burial)).toBe('buried');
+  });
+
+  it('is carried on from a session that the task has left: canceled where it rests', async () => {
+    const s = await begin();
+    const { burial, request } = await orphan(s);
+    await request();
+    expect(await goOn(s, burial)).toBe('buried');
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('is carried on to the attempt that runs elsewhere now', async () => {
+    const s = await begin();
+    const { burial, request } = await orphan(s);
+    await request();
+    const session = await dead(s, 1);
+    await goOn(s, burial);
+    expect(namesIn(s, `running/${session}`)).toEqual([`${s.id}.a2.cancel`, `${s.id}.a2.json`]);
+    await recover(s.world, s.oracle);
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('is dropped when the task has ended', async () => {
+    const s = await begin();
+    const { burial, request } = await orphan(s);
+    await request();
+    await s.world.alone('w2', (p) => runOne(p, s.oracle, 0));
+    expect(await goOn(s, burial)).toBe('buried');
+    expect(stateOf(s)).toBe('done');
+  });
+
+  it('is spent when a person has retried the task since', async () => {
+    const s = await begin();
+    const { burial, request } = await orphan(s);
+    await request();
+    await s.world.alone('w2', (p) => runOne(p, s.oracle, 1));
+    await s.world.alone('retry', (p) => retryTask(p.q, s.id, { by: null }));
+    expect(await goOn(s, burial)).toBe('buried');
+    expect(at(s)).toMatch(/^queued\/.*\.a3\.json$/);
+  });
+
+  it('is not spent when only a change raised the attempt', async () => {
+    const s = await begin();
+    const { burial, request } = await orphan(s);
+    await request();
+    await s.world.alone('set', (p) => setTask(p.q, p.facts, s.id, { priority: 5 }));
+    expect(await goOn(s, burial)).toBe('buried');
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('keeps its request as long as the task keeps moving', async () => {
+    const s = await begin();
+    const { burial, request, session } = await orphan(s);
+    await request();
+    // Each time the request is about to be obeyed somebody else was faster.
+    let back = false;
+    const carrier = await s.world.spawn('carrier', (p) => carryCancel(p.q, session, s.id, 1));
+    for (let i = 0; i < 4; i++) {
+      await s.world.finish(carrier, (c) => c.op === 'rename' && c.target!.startsWith('canceled/') && !c.path.startsWith('tmp/'));
+      if (carrier.proc.status !== 'runs') break;
+      await s.world.alone(`person${i}`, (p) => (back ? releaseTask(p.q, s.id, null) : holdTask(p.q, s.id, null)));
+      back = !back;
+    }
+    await goOn(s, carrier);
+    expect(namesIn(s, `running/${session}`)).toEqual([`${s.id}.a1.cancel`]);
+    await goOn(s, burial);
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('wins over an outcome that is not final, and goes only when the task is in its place', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    await s.world.alone('cancel', (p) => cancel(s, p));
+    const job = await stopAt(s, 'finisher', (p) => settle(p.q, session, outcomeOf(s.id, 1, queued)), (c) => c.op === 'unlink' && c.path.endsWith('.cancel'));
+    expect(stateOf(s)).toBe('canceled');
+    // Dead before it could unlink the request: whoever comes next drops it.
+    s.world.crash(job.proc);
+    expect(await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }))).toBe('buried');
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('does not win over a final outcome', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    await s.world.alone('cancel', (p) => cancel(s, p));
+    await s.world.alone('finisher', (p) => settle(p.q, session, outcomeOf(s.id, 1, done)));
+    await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'left' }));
+    expect(stateOf(s)).toBe('done');
+  });
+
+  it('that comes between the look and the move of a finish is carried on at once', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    const finish = await stopAt(s, 'finisher', (p) => settle(p.q, session, outcomeOf(s.id, 1, queued)), isMove('running/', 'queued/'));
+    await s.world.alone('cancel', (p) => cancel(s, p));
+    await goOn(s, finish);
+    expect(stateOf(s)).toBe('canceled');
+  });
+
+  it('is obeyed by whoever hands back what had not begun', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    s.oracle.condemn(session, await s.world.process('x'));
+    await s.world.alone('cancel', (p) => cancel(s, p));
+    await s.world.alone('finisher', (p) => settle(p.q, session, outcomeOf(s.id, 1, queued), undefined, false));
+    expect(stateOf(s)).toBe('canceled');
+  });
+});
+
+describe('retry', () => {
+  it('records itself, then raises the attempt: the name under which the task ended never comes back', async () => {
+    const s = await begin();
+    s.id = await ended(s, 1);
+    const old = at(s);
+    const job = await stopAt(s, 'retry', (p) => retryTask(p.q, s.id, { by: null }), isMove('failed/'));
+    expect(runsOf(s)).toContain(`${s.id}.a1.retried`);
+    await goOn(s, job);
+    expect(at(s)).toMatch(/^queued\/.*\.a2\.json$/);
+    await recover(s.world, s.oracle);
+    expect([...known(s).started]).toEqual([1, 3]);
+    expect(there(s, old)).toBe(false);
+  });
+
+  it('by two at once begins one new life', async () => {
+    const s = await begin();
+    s.id = await ended(s, 1);
+    const first = await stopAt(s, 'first', (p) => retryTask(p.q, s.id, { by: null }), isMove('failed/'));
+    await s.world.alone('second', (p) => retryTask(p.q, s.id, { by: null }));
+    await goOn(s, first).catch((error: unknown) => expect(error).toMatchObject({ code: 'WRONG_STATE' }));
+    await recover(s.world, s.oracle);
+    expect([...known(s).started]).toEqual([1, 3]);
+  });
+
+  it('counts the retries anew', async () => {
+    const s = await begin();
+    s.id = await ended(s, 1);
+    await s.world.alone('retry', (p) => retryTask(p.q, s.id, { by: null }));
+    await s.world.alone('w2', (p) => runOne(p, s.oracle, 1));
+    expect(known(s).outcomes.get(3)!.tally.failures).toBe(1);
+  });
+});
+
+describe('set', () => {
+  it('raises the attempt, so that the claimed name does not come back', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    await s.world.alone('set', (p) => setTask(p.q, p.facts, s.id, { priority: 7 }));
+    expect(at(s)).toMatch(/^queued\/default\/p07\/.*\.a1\.json$/);
+    expect(runsOf(s)).toEqual([]);
+  });
+
+  it('that dies midway is buried like a worker, and the task goes back where it was', async () => {
+    const s = await begin();
+    s.id = await given(s, { delayMs: 60_000 });
+    const before = path.dirname(at(s));
+    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }), isMove('running/set.', 'delayed/'));
+    s.world.crash(job.proc);
+    await s.world.alone('keeper', keep);
+    expect(at(s)).toBe(`${before}/${s.id}.a1.json`);
+    expect(namesIn(s, 'running')).toEqual([]);
+  });
+
+  it('that was only stopped, and buried meanwhile, brings nothing back', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }), (c) => c.op === 'rename' && c.path.endsWith('.new'));
+    const { session } = [...known(s).spots.values()][0]!;
+    const undertaker = await s.world.process('undertaker');
+    s.oracle.condemn(session!, undertaker);
+    const burial = await s.world.start(undertaker, (p) => bury(p.q, session!, { proved: false, reason: 'no heartbeat' }));
+    await s.world.finish(burial, (c) => c.op === 'rmdir');
+    // The task has gone back and is taken by a worker before the set goes on.
+    expect(at(s)).toMatch(/^queued\/.*\.a1\.json$/);
+    const runner = await dead(s, 1);
+    const going = goOn(s, job).catch((error: unknown) => expect(error).toBeInstanceOf(TqError));
+    await going;
+    await goOn(s, burial);
+    expect(at(s)).toBe(`running/${runner}/${s.id}.a2.json`);
+    expect(namesIn(s, 'running')).toEqual([runner]);
+  });
+
+  it('that meets a request to cancel moves the task to canceled', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { priority: 7 }), (c) => c.op === 'rename' && c.path.endsWith('.new'));
+    await s.world.alone('cancel', (p) => cancel(s, p));
+    await goOn(s, job);
+    expect(stateOf(s)).toBe('canceled');
+    expect(namesIn(s, 'running')).toEqual([]);
+  });
+
+  it('leaves a task that waits to be held one that will be held', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    s.id = await given(s, { hold: true, after: [{ id: s.ids['parent'], kind: 'after' }] });
+    await s.world.alone('set', (p) => setTask(p.q, p.facts, s.id, { priority: 7 }));
+    await recover(s.world, s.oracle);
+    expect([stateOf(s, s.ids['parent']), stateOf(s)]).toEqual(['done', 'held']);
+  });
+
+  it('does not let a delayed task with a key or parents pass them by when it is due meanwhile', async () => {
+    const s = await begin();
+    s.id = await given(s, { delayMs: 1000, key: 'k' });
+    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }), (c) => c.op === 'rename' && c.path.endsWith('.new'));
+    s.world.advance(5000);
+    await goOn(s, job);
+    expect(stateOf(s)).toBe('delayed');
+    await s.world.alone('promoter', (p) => promoteDue(p.q));
+    expect(stateOf(s)).toBe('queued');
+  });
+});
+
+describe('dependants', () => {
+  const after = (id: string): Partial<TaskDraft> => ({ after: [{ id, kind: 'after' }] });
+
+  it('the child looks last: a parent that ended before the marker was made is seen', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    const job = await stopAt(s, 'submit', (p) => submit(s, p, after(s.ids['parent']!)), (c) => c.op === 'create' && c.path.startsWith('after/'));
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 0));
+    s.id = (await goOn(s, job))!;
+    expect(stateOf(s)).toBe('queued');
+  });
+
+  it('who ends the parent looks last: a child that was marked before the move is found', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), isMove('running/', 'done/'));
+    s.id = await given(s, after(s.ids['parent']));
+    expect(stateOf(s)).toBe('waiting');
+    await goOn(s, worker);
+    expect(stateOf(s)).toBe('queued');
+  });
+
+  it('a parent that is nowhere to be found has not ended', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    s.id = await given(s, after(s.ids['parent']));
+    const from = at(s, s.ids['parent']);
+    await s.world.alone('thief', (p) => p.q.fsx.rename(s.world.absolute(from), `${p.q.lay.tmp}/away`)).catch(() => undefined);
+    expect(await s.world.alone('keeper', (p) => tryRelease(p.q, s.id, true))).toBe('waiting');
+    expect(stateOf(s)).toBe('waiting');
+  });
+
+  it('a released child goes to waiting when its parent has not ended', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s, { delayMs: 60_000 });
+    s.id = await given(s, { hold: true, ...after(s.ids['parent']) });
+    await s.world.alone('hold', (p) => holdTask(p.q, s.id, null)).catch(() => undefined);
+    known(s).released = true;
+    await s.world.alone('release', (p) => releaseTask(p.q, s.id, null));
+    expect(stateOf(s)).toBe('waiting');
+    s.world.advance(61_000);
+    await recover(s.world, s.oracle);
+    expect(stateOf(s)).toBe('done');
+  });
+
+  it('a retried child goes to waiting when its parent has not ended again', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    s.id = await given(s, after(s.ids['parent']));
+    await workOff(s.world, s.oracle);
+    await s.world.alone('retry', (p) => retryTask(p.q, s.ids['parent']!, { by: null, delayMs: 60_000 }));
+    await s.world.alone('retry2', (p) => retryTask(p.q, s.id, { by: null }));
+    expect(stateOf(s)).toBe('waiting');
+    s.world.advance(61_000);
+    await recover(s.world, s.oracle);
+    expect(stateOf(s)).toBe('done');
+  });
+
+  it('a delayed child goes to waiting when it is due and its parent was retried', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    s.id = await given(s, { delayMs: 30_000, ...after(s.ids['parent']) });
+    await workOff(s.world, s.oracle);
+    expect(stateOf(s)).toBe('delayed');
+    await s.world.alone('retry', (p) => retryTask(p.q, s.ids['parent']!, { by: null, delayMs: 60_000 }));
+    s.world.advance(31_000);
+    await s.world.alone('promoter', (p) => promoteDue(p.q));
+    expect(stateOf(s)).toBe('waiting');
+  });
+
+  it('the sweep of waiting reads the parents from the child itself, whoever died before it made its markers', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    const job = await stopAt(s, 'submit', (p) => submit(s, p, after(s.ids['parent']!)), (c) => c.path.startsWith('after/'));
+    s.world.crash(job.proc);
+    s.id = [...s.oracle.tasks.keys()].find((id) => id !== s.ids['parent'])!;
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 0));
+    expect(stateOf(s)).toBe('waiting');
+    await s.world.alone('keeper', (p) => sweepWaiting(p.q));
+    expect(stateOf(s)).toBe('queued');
+  });
+
+  it('H2: a child that the sweep skipped for one who died before it made its markers is found by the retry of its parent', async () => {
+    const s = await begin();
+    s.ids['parent'] = await given(s);
+    const job = await stopAt(s, 'submit', (p) => submit(s, p, after(s.ids['parent']!)), (c) => c.path.startsWith('after/'));
+    s.world.crash(job.proc);
+    s.id = [...s.oracle.tasks.keys()].find((id) => id !== s.ids['parent'])!;
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 1));
+    await s.world.alone('keeper', (p) => sweepWaiting(p.q));
+    expect(stateOf(s)).toBe('skipped');
+    await s.world.alone('retry', (p) => retryTask(p.q, s.ids['parent']!, { by: null }));
+    await recover(s.world, s.oracle);
+    expect(stateOf(s)).toBe('done');
+  });
+});
+
+describe('keys', () => {
+  const keyed = { key: 'k' };
+  const tokens = (s: Stage): string[] => namesIn(s, keyDir('k'));
+
+  it('the task goes to waiting first and leaves it only as the owner of the token', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'submit', (p) => submit(s, p, keyed), isMove('waiting/', 'queued/'));
+    s.id = [...s.oracle.tasks.keys()][0]!;
+    expect(tokens(s)).toEqual([`g1.${s.id}`]);
+    await goOn(s, job);
+    expect(stateOf(s)).toBe('queued');
+  });
+
+  it('one that lost the race for the token takes its task back: its id was never printed', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'slow', (p) => submit(s, p, keyed), isMove(`${keyDir('k')}/g0.free`));
+    const fast = await given(s, keyed);
+    expect(await goOn(s, job)).toBe(fast);
+    await recover(s.world, s.oracle);
+    expect([...s.oracle.tasks.values()].filter((k) => k.started.size > 0)).toHaveLength(1);
+  });
+
+  it('a submit that died before it had the token is admitted by the sweep when the key is free, after a lease', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'submit', (p) => submit(s, p, keyed), (c) => c.path.startsWith('keys/'));
+    s.world.crash(job.proc);
+    s.id = [...s.oracle.tasks.keys()][0]!;
+    await s.world.alone('early', (p) => sweepWaiting(p.q));
+    expect(stateOf(s)).toBe('waiting');
+    s.world.advance(s.world.leaseMs + 1000);
+    await s.world.alone('late', (p) => sweepWaiting(p.q));
+    expect([stateOf(s), tokens(s)]).toEqual(['queued', [`g1.${s.id}`]]);
+  });
+
+  it('such a submit never runs when another has the key', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'submit', (p) => submit(s, p, keyed), (c) => c.path.startsWith('keys/') && c.op === 'rename');
+    s.world.crash(job.proc);
+    s.id = [...s.oracle.tasks.keys()][0]!;
+    s.ids['other'] = await given(s, { ...keyed, delayMs: 100_000 });
+    s.world.advance(s.world.leaseMs + 1000);
+    await s.world.alone('late', (p) => sweepWaiting(p.q));
+    expect(['canceled', undefined]).toContain(stateOf(s));
+    expect(stateOf(s, s.ids['other'])).toBe('delayed');
+  });
+
+  it('the finisher frees exactly the token that it saw before its move: not that of a retry since', async () => {
+    const s = await begin();
+    s.id = await given(s, keyed);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), isMove(`${keyDir('k')}/g1.`));
+    expect(stateOf(s)).toBe('done');
+    await s.world.alone('retry', (p) => retryTask(p.q, s.id, { by: null }));
+    expect(tokens(s)).toEqual([`g2.${s.id}`]);
+    await goOn(s, worker);
+    expect(tokens(s)).toEqual([`g2.${s.id}`]);
+  });
+
+  it('a holder that ended without freeing its token does not keep it', async () => {
+    const s = await begin();
+    const first = await given(s, keyed);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), isMove(`${keyDir('k')}/g1.`));
+    s.world.crash(worker.proc);
+    s.id = await given(s, keyed);
+    expect([s.id === first, tokens(s)]).toEqual([false, [`g2.${s.id}`]]);
+  });
+
+  it('the directory of a new key is built aside and renamed into place: two at once make one token', async () => {
+    const s = await begin();
+    const slow = await stopAt(s, 'slow', (p) => submit(s, p, keyed), isMove('tmp/', keyDir('k')));
+    expect(there(s, keyDir('k'))).toBe(false);
+    const fast = await given(s, keyed);
+    expect(await goOn(s, slow)).toBe(fast);
+    expect(tokens(s)).toEqual([`g1.${fast}`]);
+  });
+
+  it('A7: a held task that has lost its key to another asks for it again when it is released', async () => {
+    const s = await begin();
+    s.id = await given(s, keyed);
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 1));
+    const job = await stopAt(s, 'retry', (p) => retryTask(p.q, s.id, { by: null }), isMove(keyDir('k')));
+    s.world.crash(job.proc);
+    await s.world.alone('hold', (p) => holdTask(p.q, s.id, null));
+    s.ids['other'] = await given(s, { ...keyed, delayMs: 100_000 });
+    await s.world.alone('release', (p) => releaseTask(p.q, s.id, null)).catch((error: unknown) => expect(error).toBeInstanceOf(TqError));
+    s.world.advance(s.world.leaseMs + 1000);
+    await s.world.alone('keeper', (p) => sweepWaiting(p.q));
+    expect(['canceled', 'held', 'waiting', 'failed']).toContain(stateOf(s));
+    expect(known(s).started.size).toBe(1);
+  });
+});
+
+describe('looking for a task', () => {
+  it('says that there is none only when every listing was a strong one', async () => {
+    const s = await begin({ network: true, seed: 5 });
+    const looker = await s.world.process('looker');
+    const first = await s.world.start(looker, async (p) => {
+      // The directories are known before the task comes.
+      await locate(p.q, '6a2w0000000000');
+      await p.q.fsx.stat(p.q.lay.config);
+      return locate(p.q, s.id);
+    });
+    await s.world.finish(first, (c) => c.path === 'tq.json' && c.op === 'stat');
+    s.id = await given(s);
+    s.world.faults = (c) => (c.proc === looker && c.op === 'list' ? { kind: 'stale' } : undefined);
+    expect(await goOn(s, first)).toMatchObject({ id: s.id, state: 'queued' });
+  });
+
+  it('a directory whose parent is tidied away under the hands of whoever makes it is made all the same', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'maker', (p) => mkdirp(p.q.fsx, `${p.q.dir}/held/aaaa/bb`), (c) => c.op === 'mkdir' && c.path === 'held/aaaa/bb' && there(s, 'held/aaaa'));
+    fs.rmdirSync(s.world.absolute('held/aaaa'));
+    await goOn(s, job);
+    expect(there(s, 'held/aaaa/bb')).toBe(true);
+  });
+
+  it('a task that another process runs is found there, however often it moves', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await s.world.alone('w', (p) => beginSome(p, s.oracle, 1));
+    expect(await s.world.alone('looker', (p) => locate(p.q, s.id))).toMatchObject({ state: 'running', place: { session } });
+  });
+});
