@@ -9,7 +9,7 @@ import { serverNow } from './clock.ts';
 import { linkToParents, releasedMark, reviveDependants, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
-import { admitRetried, keyHolder } from './keys.ts';
+import { admitRetried, holdsKey, keyHolder } from './keys.ts';
 import { baseOf, parentOf, randomText, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
@@ -76,8 +76,10 @@ export async function releaseTask(q: Queue, id: string, by: By | null, result?: 
     }
     const why = await readWhy(q, id, at.n, 'held');
     const dueAt = why?.dueAt ?? (at.n === 0 ? task.notBefore : undefined);
-    // What was held in a back-off had its parents checked, and they are again when its time comes; anything else asks them now.
-    const asks = task.after !== undefined && task.after.length > 0 && !(why?.from === 'delayed' && dueAt !== undefined && dueAt > now);
+    // What was held in a back-off had its parents checked, and they are again when its time comes; anything else asks them now. So
+    // does one that lost its key to another while it was held.
+    const waits = (task.after !== undefined && task.after.length > 0) || (task.key !== undefined && !(await holdsKey(q, task.key, id)));
+    const asks = waits && !(why?.from === 'delayed' && dueAt !== undefined && dueAt > now);
     const place: Place = asks ? { state: 'waiting' } : timedPlace(task, now, dueAt);
     if (place.state === 'queued') await defineLane(q, task);
     if (place.state === 'waiting' && task.hold === true) await createOnce(q, releasedMark(q, id), '');
@@ -90,6 +92,10 @@ export async function releaseTask(q: Queue, id: string, by: By | null, result?: 
     return place.state;
   }
   throw keepsMoving(id, 'release');
+}
+
+function duplicateKey(task: Task, holder: string): TqError {
+  return new TqError('DUPLICATE_KEY', `cannot retry ${task.id}: its key ${task.key} is held by ${holder}`, { hint: `tq wait ${holder}, then try again` });
 }
 
 export interface RetryOptions {
@@ -108,7 +114,7 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
     if (task.key !== undefined) {
       const holder = await keyHolder(q, task.key);
       if (holder !== undefined && holder !== id) {
-        throw new TqError('DUPLICATE_KEY', `cannot retry ${id}: its key ${task.key} is held by ${holder}`, { hint: `tq wait ${holder}, then try again` });
+        throw duplicateKey(task, holder);
       }
     }
     const now = await serverNow(q);
@@ -119,7 +125,11 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
     if (place.state === 'queued') await defineLane(q, task);
     if ((await move(q, at.file, q.lay.entry(place, id, at.n + 1))) !== 'moved') continue;
     await reviveDependants(q, id);
-    await admitRetried(q, task);
+    const faster = await admitRetried(q, task);
+    if (faster !== undefined) {
+      await cancelTask(q, id, { reason: `key ${task.key} is held by ${faster}`, now: false, by: options.by });
+      throw duplicateKey(task, faster);
+    }
     if (place.state === 'waiting') await tryRelease(q, id);
     await ring(q);
     return;

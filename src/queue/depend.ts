@@ -195,22 +195,33 @@ async function unskip(q: Queue, childId: string): Promise<void> {
 }
 
 /** Where a sweep that had no more time stopped: the next one goes on behind it, or the last tasks would never have their turn. */
-const sweptTo = new WeakMap<Queue, string>();
+const sweptTo = new WeakMap<Queue, Partial<Record<'waiting' | 'skipped', string>>>();
 
-/** The sweep: every waiting task looks at its parents again. Stops at `until` (monotonic ms) and says whether it got through. */
+/**
+ * The sweep: every waiting task looks at its parents again, and every skipped one whether they still ask for that (a retry of a
+ * parent may have died, or failed, before it came to its children). Stops at `until` (monotonic ms) and says whether it got through.
+ */
 export async function sweepWaiting(q: Queue, until = Number.POSITIVE_INFINITY): Promise<boolean> {
-  const after = until === Number.POSITIVE_INFINITY ? '' : (sweptTo.get(q) ?? '');
-  sweptTo.delete(q);
-  for await (const at of entriesOf(q, { state: 'waiting' })) {
+  const waiting = await sweep(q, 'waiting', until, (id) => tryRelease(q, id, true));
+  const skipped = await sweep(q, 'skipped', until, (id) => unskip(q, id));
+  return waiting && skipped;
+}
+
+async function sweep(q: Queue, state: 'waiting' | 'skipped', until: number, look: (id: string) => Promise<unknown>): Promise<boolean> {
+  const marks = sweptTo.get(q) ?? {};
+  sweptTo.set(q, marks);
+  const after = until === Number.POSITIVE_INFINITY ? '' : (marks[state] ?? '');
+  delete marks[state];
+  for await (const at of entriesOf(q, { state })) {
     if (at.id <= after) continue;
     try {
-      await tryRelease(q, at.id, true);
+      await look(at.id);
     } catch (error) {
       // One that cannot be read does not keep the others back.
       if (!isOfEntry(error)) throw error;
     }
     if (performance.now() <= until) continue;
-    sweptTo.set(q, at.id);
+    marks[state] = at.id;
     return false;
   }
   return after === '';

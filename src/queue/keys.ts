@@ -240,10 +240,11 @@ export async function settleKey(q: Queue, task: Task, at: Located): Promise<void
   await move(q, at.file, q.lay.entry({ state: 'canceled' }, task.id, at.n));
 }
 
-/** For `tq retry`: the key must be free or held by an ended task; then it is taken for the task now in waiting. */
-export async function admitRetried(q: Queue, task: Task): Promise<void> {
-  if (task.key === undefined) return;
-  await takeKey(q, task.key, task.id);
+/** For `tq retry`: takes the key, free or held by an ended task, for the task that was just moved. The unfinished one that was faster, if any. */
+export async function admitRetried(q: Queue, task: Task): Promise<string | undefined> {
+  if (task.key === undefined) return undefined;
+  const verdict = await takeKey(q, task.key, task.id);
+  return verdict.kind === 'taken' ? verdict.by : undefined;
 }
 
 /** Throws KEY_LOCKED when an unfinished task's pattern matches the key. */
@@ -261,7 +262,19 @@ export async function refuseIfLocked(q: Queue, key: string): Promise<void> {
     if (await isUnfinished(q, id)) {
       throw new TqError('KEY_LOCKED', `--key ${key}: locked by task ${id} (--lock-keys ${pattern})`, { hint: `wait for it: tq wait ${id}` });
     }
-    if ((await endedState(q, id)) !== undefined) await dropKeyLock(q, id);
+    if ((await endedState(q, id)) !== undefined || (await isAbandoned(q, id))) await dropKeyLock(q, id);
+  }
+}
+
+/** A submit that dies before its task is there leaves its lock, which would be looked up by every later submit, ms. */
+const ABANDONED_MS = 3_600_000;
+
+async function isAbandoned(q: Queue, id: string): Promise<boolean> {
+  try {
+    return (await serverNow(q)) - (await q.fsx.stat(`${q.lay.keylocks}/${id}`)).mtimeMs > ABANDONED_MS;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@
 import { errnoOf, TqError } from '../errors.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
 import type { Queue } from './open.ts';
-import { discard, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
+import { discard, move, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import { removeTree } from './control.ts';
 import { ring } from './signal.ts';
 
@@ -194,9 +194,21 @@ export async function writeWant(q: Queue, name: string, text: string): Promise<v
   await ring(q);
 }
 
-/** Takes a request away once it was carried out; a newer one stays. */
+/** Takes a request away once it was carried out; a newer one stays, also one that comes in this moment. */
 export async function clearWant(q: Queue, name: string, text: string): Promise<void> {
-  if ((await readWant(q, name)) === text) await unlinkQuietly(q.fsx, `${q.lay.worker(name)}/want`);
+  const path = `${q.lay.worker(name)}/want`;
+  if ((await readWant(q, name)) !== text) return;
+  const taken = stagingPath(q, '.want');
+  if ((await move(q, path, taken)) !== 'moved') return;
+  if ((await readIfThere(q, taken)) !== text) {
+    try {
+      await q.fsx.link(taken, path);
+    } catch (error) {
+      // A still newer one has come.
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    }
+  }
+  await unlinkQuietly(q.fsx, taken);
 }
 
 /** Removes what is known of an offline worker. Throws WRONG_STATE when its name is held. */

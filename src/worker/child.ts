@@ -94,20 +94,26 @@ export async function endTree(tree: Tree, exited: Promise<unknown>): Promise<voi
     killGroup(tree.pid, 'SIGCONT');
     const until = performance.now() + tree.graceMs;
     await within(gone, tree.graceMs);
-    while (performance.now() < until && livingGroups([tree.pid]).length > 0) await sleep(LOOK_AGAIN_MS);
+    while (performance.now() < until && stands(tree.pid)) await sleep(LOOK_AGAIN_MS);
   }
   const giveUpAt = performance.now() + UNKILLABLE_MS;
   for (let pauseMs = LOOK_AGAIN_MS; ; pauseMs = Math.min(pauseMs * 2, LOOK_AGAIN_AT_LEAST_MS)) {
     killGroup(tree.pid, 'SIGKILL');
     await within(gone, pauseMs);
-    const marked = (await marksOf(tree.session)).filter((one) => one.taskId === tree.taskId && one.attempt === tree.attempt);
-    killAll(
-      marked.map((one) => one.pid),
-      'SIGKILL',
-    );
-    if (leader.gone && marked.length === 0 && livingGroups([tree.pid]).length === 0) return;
+    const marked = (await marksOf(tree.session).catch(() => null))?.filter((one) => one.taskId === tree.taskId && one.attempt === tree.attempt);
+    killAll(marked?.map((one) => one.pid) ?? [], 'SIGKILL');
+    if (leader.gone && marked?.length === 0 && !stands(tree.pid)) return;
     if (performance.now() > giveUpAt) return;
     if (leader.gone) await sleep(pauseMs);
+  }
+}
+
+/** Whether the group has a living member. A machine without a descriptor left cannot tell: then it has. */
+function stands(group: number): boolean {
+  try {
+    return livingGroups([group]).length > 0;
+  } catch {
+    return true;
   }
 }
 

@@ -14,7 +14,7 @@ import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
 import { readProgress } from './scratch.ts';
-import { endRun, wake, type Worker } from './worker.ts';
+import { endRun, sayOnce, wake, type Worker } from './worker.ts';
 
 /** Every so many heartbeats the own directory is listed past the caches of this machine. */
 const CAREFUL_EVERY = 12;
@@ -33,6 +33,7 @@ export async function heartbeat(w: Worker): Promise<Pulse> {
     if (result !== 'ok') return result;
     // Confirmed is the moment the beat began: what was true then is what others saw.
     w.confirmedMs = began;
+    w.confirmedBootMs = beganBoot;
     w.guardian?.tick(beganBoot ?? undefined);
     await readRequest(w);
     await noteProgress(w);
@@ -70,24 +71,16 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     else there.add(key);
   }
   await dropMissing(w, there, before);
-  for (const c of cancels) await obeyCancel(w, c, there).catch((error: unknown) => complain(w, c.key, error));
+  // What is wrong with one entry must not pass for a queue that is away: it is tried again at each heartbeat.
+  for (const c of cancels) await obeyCancel(w, c, there).catch((error: unknown) => sayOnce(w, c.key, error));
   if (!claiming && !w.claiming && epoch === w.claimEpoch) {
     for (const key of there) {
       if (before.has(key) || w.runs.has(key) || w.pending.some((c) => `${c.id}.a${c.attempt}` === key)) continue;
-      await giveBack(w, key, cancels.some((c) => c.key === key)).catch((error: unknown) => complain(w, key, error));
+      await giveBack(w, key, cancels.some((c) => c.key === key)).catch((error: unknown) => sayOnce(w, key, error));
     }
   }
   return 'ok';
 }
-
-/** What is wrong with one entry must not pass for a queue that is away; it is tried again at each heartbeat, and told once. */
-function complain(w: Worker, key: string, error: unknown): void {
-  const words = `${key}: ${error instanceof Error ? error.message : String(error)}`;
-  if (complaints.get(w) !== words) w.log(words);
-  complaints.set(w, words);
-}
-
-const complaints = new WeakMap<Worker, string>();
 
 async function giveBack(w: Worker, key: string, canceled: boolean): Promise<void> {
   const e = parseEntry(`${key}.json`)!;

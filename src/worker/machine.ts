@@ -21,7 +21,7 @@ import { offline } from './states/offline.ts';
 import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
-import { endRun, jittered, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
+import { endRun, jittered, sayOnce, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
 /** A state runs until it is time for another; every wait in it ends with `wake(w)`. */
 export interface StateModule {
@@ -100,6 +100,7 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     slots: Array.from({ length: options.jobs }, () => false),
     counter: 0,
     confirmedMs: Number.NEGATIVE_INFINITY,
+    confirmedBootMs: null,
     observer: newObserver(),
     polls: 0,
     lookAtDueAt: 0,
@@ -218,7 +219,7 @@ async function chores(w: Worker): Promise<void> {
   try {
     await observeOthers(w);
   } catch (error) {
-    w.log(`watching the others: ${String(error)}`);
+    sayOnce(w, 'watching the others', error);
   }
 }
 

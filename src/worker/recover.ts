@@ -13,7 +13,7 @@ import { forget, lookEveryMs, observe, undertake } from '../queue/undertake.ts';
 import { killAll, leftovers } from './proc.ts';
 import { heartbeatMs } from './machine.ts';
 import { sweepScratch } from './scratch.ts';
-import { wake, type Worker } from './worker.ts';
+import { sayOnce, wake, type Worker } from './worker.ts';
 
 /** Ends what a dead session of this machine left running; only then may its tasks go back. */
 export function endLeftovers(session: string): void {
@@ -40,14 +40,23 @@ export async function recoverHere(w: Worker, names = true): Promise<void> {
   }
   for (const session of there) {
     if (session === w.session || judgeSession(session, w.facts) !== 'dead') continue;
-    endLeftovers(session);
-    const result = await undertake(q, session, { proved: true, reason: deathOf(session) });
-    if (result === 'buried') w.log(`buried ${session}: its process is gone`);
+    try {
+      endLeftovers(session);
+      const result = await undertake(q, session, { proved: true, reason: deathOf(session) });
+      if (result === 'buried') w.log(`buried ${session}: its process is gone`);
+    } catch (error) {
+      // One that cannot be buried now keeps neither the others nor a start back.
+      sayOnce(w, `burying ${session}`, error);
+    }
   }
   for (const session of spooledSessions(q)) {
     if (session === w.session || there.has(session)) continue;
-    for (const r of await publishSpool(q, session)) {
-      w.log(`${r.outcome.id}.a${r.outcome.attempt}: kept outcome ${r.counted ? 'published' : 'discarded, the task was given away meanwhile'}`);
+    try {
+      for (const r of await publishSpool(q, session)) {
+        w.log(`${r.outcome.id}.a${r.outcome.attempt}: kept outcome ${r.counted ? 'published' : 'discarded, the task was given away meanwhile'}`);
+      }
+    } catch (error) {
+      sayOnce(w, `publishing what ${session} kept`, error);
     }
   }
   sweepScratch(q, w.facts);
@@ -86,8 +95,12 @@ async function watchPeers(w: Worker): Promise<void> {
   for (const session of await observe(q, w.observer, w.session, everyMs, WATCHED)) {
     const here = judgeSession(session, w.facts);
     if (here === 'dead') endLeftovers(session);
-    const result = await undertake(q, session, { proved: here === 'dead', reason: `no heartbeat for ${Math.round(q.leaseMs / 1000)} s` });
-    if (result === 'buried') w.log(`buried ${session}: no heartbeat for a lease`);
-    else forget(w.observer, session);
+    try {
+      const result = await undertake(q, session, { proved: here === 'dead', reason: `no heartbeat for ${Math.round(q.leaseMs / 1000)} s` });
+      if (result === 'buried') w.log(`buried ${session}: no heartbeat for a lease`);
+      else forget(w.observer, session);
+    } catch (error) {
+      sayOnce(w, `burying ${session}`, error);
+    }
   }
 }

@@ -27,7 +27,27 @@ export function openScratch(q: Queue, session: string): string {
 }
 
 export function closeScratch(dir: string): void {
-  fs.rmSync(dir, { recursive: true, force: true });
+  remove(dir);
+}
+
+/** Removes what a task may have made hard to remove; what stays all the same is tried again by the next worker of this machine. */
+function remove(dir: string): void {
+  try {
+    fs.rmSync(dir, { recursive: true, force: true });
+  } catch {
+    try {
+      unlock(dir);
+      fs.rmSync(dir, { recursive: true, force: true });
+    } catch {
+      // Nothing that the worker or its tasks depend on.
+    }
+  }
+}
+
+/** Directories that their owner may not write (caches of build tools are like that) keep what is in them. */
+function unlock(dir: string): void {
+  fs.chmodSync(dir, 0o700);
+  for (const entry of fs.readdirSync(dir, { withFileTypes: true })) if (entry.isDirectory()) unlock(path.join(dir, entry.name));
 }
 
 /** Removes the directories of sessions of this machine that are proved dead. */
@@ -39,7 +59,7 @@ export function sweepScratch(q: Queue, facts: HostFacts): void {
     return;
   }
   for (const name of names) {
-    if (judgeSession(name, facts) === 'dead') fs.rmSync(path.join(scratchRoot(q), name), { recursive: true, force: true });
+    if (judgeSession(name, facts) === 'dead') remove(path.join(scratchRoot(q), name));
   }
 }
 
@@ -102,7 +122,7 @@ export function givePlaceBack(scratch: string, place: Place, clean: boolean): vo
       // Removed below.
     }
   }
-  fs.rmSync(place.dir, { recursive: true, force: true });
+  remove(place.dir);
 }
 
 /** Forgets kept directories, for a new session's scratch. */
@@ -114,7 +134,8 @@ export function dropSpares(): void {
 export function readReport(file: string): string | undefined {
   let fd: number;
   try {
-    fd = fs.openSync(file, 'r');
+    // Without waiting: a task may have put a pipe there.
+    fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   } catch {
     return undefined;
   }

@@ -109,10 +109,12 @@ export interface Worker {
   counter: number;
   /** Monotonic ms of the last heartbeat that was written and whose listing was read. */
   confirmedMs: number;
+  /** The same by a clock that goes on while the machine sleeps; null where there is none. */
+  confirmedBootMs: number | null;
   observer: Observer;
   /** Polls since the start. */
   polls: number;
-  /** When `delayed/` is to be looked at again, server ms; 0: now. */
+  /** When the first of `delayed/` comes due, as far as is known, server ms; 0: to be looked at now. */
   lookAtDueAt: number;
   bell: string;
   /** Counters for --max-tasks, --idle. */
@@ -157,6 +159,18 @@ export async function pause(w: Worker, ms: number): Promise<void> {
 export function wake(w: Worker): void {
   w.woken = true;
   w.sleeper?.();
+}
+
+const said = new WeakMap<Worker, Map<string, string>>();
+
+/** Says a line about something once, and again when there is something else to say about it. */
+export function sayOnce(w: Worker, about: string, error: unknown): void {
+  const line = `${about}: ${error instanceof Error ? error.message : String(error)}`;
+  const lines = said.get(w) ?? new Map<string, string>();
+  said.set(w, lines);
+  if (lines.get(about) === line) return;
+  lines.set(about, line);
+  w.log(line);
 }
 
 /** Ends an attempt for this cause. One whose command has not begun is not started at all. */

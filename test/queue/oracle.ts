@@ -300,6 +300,9 @@ export class Oracle {
       if (o!.next.state !== b.state) this.fail(`${b.path} went against its outcome, which says ${o!.next.state}`, id);
     }
     if (a?.state === 'delayed' && (b.state === 'queued' || b.state === 'waiting') && this.world.nowMs < a.dueAt! - 1) this.fail(`${a.path} leaves before its time`, id);
+    if (b.state === 'queued' && a !== undefined && a.state !== 'waiting' && a.state !== 'running' && a.state !== 'queued' && (k.task?.after ?? []).length > 0) {
+      this.fail(`${id} has parents and goes from ${a.state} to queued without asking them`, id);
+    }
     if (a?.state === 'waiting' && (b.state === 'queued' || b.state === 'delayed')) {
       for (const p of k.task?.after ?? []) {
         const parent = this.tasks.get(p.id);

@@ -8,7 +8,7 @@ import { bury } from '../../src/queue/bury.ts';
 import { cancelTask } from '../../src/queue/cancel.ts';
 import { claim, emptyWindow, type Claimed } from '../../src/queue/claim.ts';
 import { serverNow } from '../../src/queue/clock.ts';
-import { holdTask, retryTask } from '../../src/queue/control.ts';
+import { retryTask } from '../../src/queue/control.ts';
 import { afterTerminal, sweepWaiting } from '../../src/queue/depend.ts';
 import { locate } from '../../src/queue/find.ts';
 import { mkdirp, type FaultHook } from '../../src/queue/fsx.ts';
@@ -17,7 +17,7 @@ import { bucketOf, entryName, makeId, randomText } from '../../src/queue/layout.
 import { initQueue, openQueue, type Queue } from '../../src/queue/open.ts';
 import { readOutcome, settle, tallyBefore } from '../../src/queue/outcome.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
-import { takeName } from '../../src/queue/registry.ts';
+import { clearWant, takeName } from '../../src/queue/registry.ts';
 import { move } from '../../src/queue/steps.ts';
 import { submitTask } from '../../src/queue/submit.ts';
 import { sweepTmp } from '../../src/queue/sweep.ts';
@@ -301,6 +301,40 @@ describe('keys', () => {
   });
 });
 
+describe('locks on keys', () => {
+  it('A8: a lock that a submit left which died before its task was there is forgotten after an hour', async () => {
+    const q = await queue();
+    const nobody = makeId(Date.now() - 7_200_000);
+    write(`${q.lay.keylocks}/${nobody}`, '^db/');
+    await submitTask(q, draft({ key: 'db/x' }));
+    expect(listed(q.lay.keylocks)).toEqual([nobody]);
+    const then = Date.now() / 1000 - 7200;
+    fs.utimesSync(`${q.lay.keylocks}/${nobody}`, then, then);
+    await submitTask(q, draft({ key: 'db/y' }));
+    expect(listed(q.lay.keylocks)).toEqual([]);
+  });
+});
+
+describe('requests', () => {
+  it('C5: a request that comes while the one before is taken away is kept', async () => {
+    const q0 = await queue();
+    await mkdirp(q0.fsx, q0.lay.worker('w'));
+    const want = `${q0.lay.worker('w')}/want`;
+    fs.writeFileSync(want, 'asleep\n');
+    const q = await open(q0.dir, {
+      fault: (op, at) => {
+        if ((op === 'unlink' || op === 'rename') && at === want) fs.writeFileSync(want, 'awake\n');
+        return undefined;
+      },
+    });
+    await clearWant(q, 'w', 'asleep\n');
+    expect(fs.readFileSync(want, 'utf8')).toBe('awake\n');
+    await clearWant(q0, 'w', 'awake\n');
+    expect(listed(q0.lay.worker('w'))).toEqual([]);
+    expect(listed(q0.lay.tmp)).toEqual([]);
+  });
+});
+
 describe('names of workers', () => {
   it('C2: a name whose directory is removed under the hands of a start is taken all the same', async () => {
     const q0 = await queue();
@@ -564,14 +598,5 @@ describe('burials', () => {
     expect(await bury(q, dead, { proved: true, reason: 'died' })).toBe('buried');
     expect(await stateOf(q, id)).toBe('queued');
     expect(listed(q.lay.quarantine).some((name) => name.startsWith(bad))).toBe(true);
-  });
-});
-
-describe('a person and a claim', () => {
-  it('E5: a hold that finds a set at work waits for it and holds the task', async () => {
-    const q = await queue();
-    const { id } = await submitTask(q, draft());
-    await holdTask(q, id, null);
-    expect(await stateOf(q, id)).toBe('held');
   });
 });

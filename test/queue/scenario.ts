@@ -161,7 +161,7 @@ const VERBS: ReadonlyArray<readonly [number, string, Verb]> = [
     k.released = true;
     await releaseTask(p.q, k.id, null);
   })],
-  [6, 'set', onOne(set)],
+  [9, 'set', onOne(set)],
   [8, 'retry', onOne((run, p, k) => retryTask(p.q, k.id, run.world.rng.chance(0.2) ? { by: null, delayMs: 20 } : { by: null }))],
   [3, 'rm', onOne(async (run, p, k) => {
     const force = run.world.rng.chance(0.1);
@@ -172,9 +172,9 @@ const VERBS: ReadonlyArray<readonly [number, string, Verb]> = [
   [5, 'promote', async (_run, p) => void (await promoteDue(p.q))],
   [4, 'sweep', async (_run, p) => void (await sweepWaiting(p.q))],
   [4, 'bury the dead', async (_run, p) => buryDead(p)],
-  [3, 'bury a suspect', buryOne],
+  [6, 'bury a suspect', buryOne],
   // Far too early: what it takes away under the hands of the living is tried again or said.
-  [1, 'sweep tmp', async (run, p) => void (await sweepTmp(p.q, run.orderly ? 3_600_000 : 20))],
+  [2, 'sweep tmp', async (run, p) => void (await sweepTmp(p.q, run.orderly ? 3_600_000 : 5))],
   [2, 'time passes', async (run) => run.world.advance(run.world.rng.pick([5, 50, 500, run.world.leaseMs + 1000]))],
 ];
 
@@ -246,7 +246,9 @@ async function set(run: Run, p: Proc, k: Known): Promise<void> {
 async function buryOne(run: Run, p: Proc): Promise<void> {
   const there = await sessions(p.q);
   if (there.length === 0) return;
-  const session = run.world.rng.pick(there);
+  const { rng } = run.world;
+  const sets = there.filter((name) => name.startsWith('set.'));
+  const session = rng.pick(sets.length > 0 && rng.chance(0.7) ? sets : there);
   run.oracle.condemn(session, p);
   try {
     await bury(p.q, session, { proved: false, reason: 'no heartbeat' });

@@ -104,18 +104,25 @@ async function obey(w: Worker): Promise<WorkerState | null> {
   return r.to;
 }
 
-/** Moves due tasks, as soon as the first of them is due and at least once a poll. */
+/** When each worker looked at `delayed/` last, monotonic ms. */
+const lookedAtDue = new WeakMap<Worker, number>();
+
+/** Moves due tasks, as soon as the first of them is due and at least once a poll (which comes up to a tenth early). */
 async function promote(w: Worker): Promise<void> {
-  const now = await serverNow(w.q);
-  if (now < w.lookAtDueAt) return;
+  const since = performance.now() - (lookedAtDue.get(w) ?? Number.NEGATIVE_INFINITY);
+  if (since < 0.85 * w.options.pollMs && (await serverNow(w.q)) < w.lookAtDueAt) return;
+  lookedAtDue.set(w, performance.now());
   const { promoted, nextDueAt } = await promoteDue(w.q, PROMOTED_AT_ONCE);
-  w.lookAtDueAt = Math.min(nextDueAt ?? Number.POSITIVE_INFINITY, now + w.options.pollMs);
+  w.lookAtDueAt = nextDueAt ?? Number.POSITIVE_INFINITY;
   if (promoted > 0) w.window = emptyWindow();
 }
 
 async function sleepUntilSomething(w: Worker): Promise<void> {
+  const poll = jittered(w.options.pollMs);
+  // While a request is pending nothing that comes due is taken: waking for it would be a busy loop.
+  if (w.request !== null) return pause(w, poll);
   const now = performance.now();
-  let ms = Math.min(jittered(w.options.pollMs), Math.max(1, w.lookAtDueAt - (await serverNow(w.q).catch(() => 0))));
+  let ms = Math.min(poll, Math.max(1, w.lookAtDueAt - (await serverNow(w.q).catch(() => 0))));
   if (w.options.idleMs !== null && w.runs.size === 0) ms = Math.min(ms, Math.max(10, w.lastBusyMs + w.options.idleMs - now));
   if (w.pending.length > 0) ms = Math.min(ms, HOARDED_MS);
   if (w.options.timeLimitMs !== null) ms = Math.min(ms, Math.max(10, w.startedMs + w.options.timeLimitMs - now));
@@ -127,7 +134,7 @@ async function leaving(w: Worker): Promise<boolean> {
   const { options } = w;
   const now = performance.now();
   if (options.timeLimitMs !== null && now - w.startedMs >= options.timeLimitMs) {
-    w.request = { to: 'offline', now: true, until: null, from: 'limit', text: '' };
+    atTimeLimit(w);
     return false;
   }
   if (options.maxTasks !== null && w.started >= options.maxTasks && w.pending.length === 0) {
@@ -135,6 +142,12 @@ async function leaving(w: Worker): Promise<boolean> {
     return w.runs.size === 0;
   }
   return options.idleMs !== null && w.runs.size === 0 && w.pending.length === 0 && now - w.lastBusyMs >= options.idleMs;
+}
+
+/** Hands back what runs. An outcome that cannot be published by now is left on the local disk. */
+export function atTimeLimit(w: Worker): void {
+  w.request = { to: 'offline', now: true, until: null, from: 'limit', text: '' };
+  w.stopping = true;
 }
 
 /** Claims for the free slots and a little ahead, and starts what fits. Returns how many were started. */

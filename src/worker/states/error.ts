@@ -8,7 +8,7 @@ import { emptyWindow } from '../../queue/claim.ts';
 import { mkdirp } from '../../queue/fsx.ts';
 import { stagingPath, unlinkQuietly } from '../../queue/steps.ts';
 import { endRun, jittered, pause, type Worker } from '../worker.ts';
-import { handBackPending } from './awake.ts';
+import { atTimeLimit, handBackPending } from './awake.ts';
 
 /** First and longest pause before the queue is tried again, ms. */
 const FIRST_MS = 1000;
@@ -36,6 +36,8 @@ export const error: StateModule = {
     for (;;) {
       const until = performance.now() + jittered(pauseMs);
       while (performance.now() < until) {
+        const { timeLimitMs } = w.options;
+        if (timeLimitMs !== null && performance.now() - w.startedMs >= timeLimitMs) atTimeLimit(w);
         const r = w.request;
         if (r !== null && r.to === 'awake') {
           await acknowledge(w);
