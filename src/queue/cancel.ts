@@ -68,12 +68,26 @@ async function askToCancel(q: Queue, session: string, id: string, n: number, req
     const code = errnoOf(error);
     if (isGone(error)) return false;
     if (code !== 'EEXIST') throw error;
-    // Asked before (or touched by hand): the newer request's words count, `--now` above all.
-    if (request.now || request.reason !== null) await q.fsx.overwrite(path, text);
+    // Asked before (or touched by hand): this one adds what it has to say, `--now` above all.
+    if ((request.now || request.reason !== null) && !(await addTo(q, path, await readCancel(q, session, id, n), request))) return false;
   }
   await ring(q);
   // An entry that left before the request came is looked for again; the request stays behind and is carried on or dropped.
   return nameIsThere(q, q.lay.session(session), entryName(id, n));
+}
+
+/** False: the request that was there is gone, and its entry with it. */
+async function addTo(q: Queue, path: string, there: CancelRequest, request: CancelRequest): Promise<boolean> {
+  const both: CancelRequest = { reason: request.reason ?? there.reason, now: request.now || there.now, by: request.by ?? there.by };
+  try {
+    // Spaces over whatever was longer: the file is written in place.
+    const { size } = await q.fsx.stat(path);
+    await q.fsx.overwrite(path, `${JSON.stringify(both).padEnd(size)}\n`);
+    return true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
 }
 
 /** What a request says; one made by `touch` says nothing. */

@@ -205,8 +205,13 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
 async function* bucketCursor(q: Queue, base: string, strong: boolean): AsyncGenerator<string> {
   for (const a of (await listOrEmpty(q.fsx, base, strong)).toSorted()) {
     if (a.startsWith('.') || a.length !== 4) continue;
-    const inner = (await listOrEmpty(q.fsx, `${base}/${a}`, strong)).filter((b) => b.length === 2).toSorted();
-    if (inner.length === 0) await tidyUp(q, `${base}/${a}`);
+    const names = await listOrEmpty(q.fsx, `${base}/${a}`, strong);
+    const inner = names.filter((b) => b.length === 2).toSorted();
+    if (inner.length === 0) {
+      // The lock of a claimer that died outlives its bucket.
+      for (const name of names) if (name.endsWith('.lock')) await rmdirIfEmpty(q.fsx, `${base}/${a}/${name}`);
+      await tidyUp(q, `${base}/${a}`);
+    }
     for (const b of inner) yield `${a}/${b}`;
   }
 }

@@ -3,7 +3,7 @@
  * is a token that is only ever renamed (`workers/<name>/name/g<G>.<session|free>`), so two workers never share one.
  */
 import { errnoOf, TqError } from '../errors.ts';
-import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
+import { isGone, isOfEntry, listOrEmpty, mkdirp, strongList } from './fsx.ts';
 import type { Queue } from './open.ts';
 import { discard, move, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import { removeTree } from './control.ts';
@@ -26,6 +26,8 @@ export interface WorkerFile {
   offers: Record<string, number>;
   /** How often it looks, ms: what `alive` in listings is measured against. */
   heartbeatMs: number;
+  /** The lease that its guardian counts with, ms: on the file server itself it may be shorter than on the clients. */
+  leaseMs?: number;
   restartExitCode: number | null;
   settings: Record<string, unknown>;
 }
@@ -183,9 +185,14 @@ export async function workerNames(q: Queue): Promise<string[]> {
   return (await listOrEmpty(q.fsx, q.lay.workers)).filter((n) => !n.startsWith('.')).toSorted();
 }
 
-/** The text of the request file; empty when there is none. */
+/** The text of the request file; empty when there is none. One that cannot be read is a word that means nothing, no trouble of the queue. */
 export async function readWant(q: Queue, name: string): Promise<string> {
-  return (await readIfThere(q, `${q.lay.worker(name)}/want`)) ?? '';
+  try {
+    return (await readIfThere(q, `${q.lay.worker(name)}/want`)) ?? '';
+  } catch (error) {
+    if (isOfEntry(error)) return `cannot be read: ${errnoOf(error)}`;
+    throw error;
+  }
 }
 
 /** Asks a worker to become something: one line in `want`, the same as `echo` by hand. */

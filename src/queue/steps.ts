@@ -114,12 +114,7 @@ async function linkOnce(fsx: Fsx, tmp: string, path: string): Promise<boolean> {
 /** Replaces a small file that has one writer. A crash leaves the old content or the new one. */
 export async function replace(q: Queue, path: string, data: string): Promise<void> {
   const tmp = stagingPath(q);
-  try {
-    await q.fsx.create(tmp, data, { staging: true });
-  } catch (error) {
-    await discard(q, tmp);
-    throw error;
-  }
+  await stageWhole(q, tmp, data);
   for (let look = 0; ; look++) {
     try {
       await q.fsx.rename(tmp, path);
@@ -127,9 +122,22 @@ export async function replace(q: Queue, path: string, data: string): Promise<voi
     } catch (error) {
       if (!isGone(error) || look >= LOOKS) throw error;
       const left = await listOrEmpty(q.fsx, q.lay.tmp, true);
-      if (!left.includes(baseOf(tmp))) return;
-      await mkdirp(q.fsx, parentOf(path));
+      if (left.includes(baseOf(tmp))) await mkdirp(q.fsx, parentOf(path));
+      else {
+        // The reply was lost, or a sweeper was faster: the content tells.
+        if ((await readIfThere(q, path)) === data) return;
+        await stageWhole(q, tmp, data);
+      }
     }
+  }
+}
+
+async function stageWhole(q: Queue, tmp: string, data: string): Promise<void> {
+  try {
+    await q.fsx.create(tmp, data, { staging: true });
+  } catch (error) {
+    await discard(q, tmp);
+    throw error;
   }
 }
 

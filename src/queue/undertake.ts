@@ -5,7 +5,7 @@
 import { bury, type Burial, type Death } from './bury.ts';
 import { sessions } from './find.ts';
 import type { Queue } from './open.ts';
-import { freeName, holderOf, readBeat, readState, workerNames, writeState } from './registry.ts';
+import { freeName, holderOf, readBeat, readState, readWorker, workerNames, writeState } from './registry.ts';
 import { isSetSession, parseSession } from './session.ts';
 
 /** Buries and tidies the registration. Safe to repeat; a crash in between is completed by the next undertaker. */
@@ -15,7 +15,8 @@ export async function undertake(q: Queue, session: string, death: Death): Promis
   const owner = parseSession(session)?.owner;
   if (owner === undefined) return result;
   const state = await readState(q, owner);
-  if (state !== undefined && state.session === session && state.state !== 'offline') {
+  // Where the name is free already another undertaker was here, and the next worker of that name may be.
+  if (state !== undefined && state.session === session && state.state !== 'offline' && (await holderOf(q, owner)) === session) {
     await writeState(q, owner, { ...state, state: 'offline', want: null, running: [], reason: death.reason, lost: true });
   }
   await freeName(q, owner, session);
@@ -83,6 +84,7 @@ export async function observe(q: Queue, o: Observer, mine: string | null, everyM
     }
     s.polls++;
     if (nowMs - s.sinceMs < q.leaseMs || s.polls <= HEALTHY_POLLS) continue;
+    if (nowMs - s.sinceMs < (await leaseOf(q, session))) continue;
     if (running.has(session) || (await stillHolds(q, session))) overdue.push(session);
   }
   for (const session of o.seen.keys()) if (!looked.has(session)) o.seen.delete(session);
@@ -120,6 +122,16 @@ async function tokenOf(q: Queue, session: string): Promise<string> {
   if (owner === undefined || isSetSession(session)) return '';
   const p = await readBeat(q, owner);
   return p?.session === session ? p.counter : '';
+}
+
+/**
+ * The lease to wait for: that of the session if it is longer than this machine's. Where one works on the file server's own disk
+ * and the other over the network the two differ, and a machine that was cut off ends its tasks by its own.
+ */
+async function leaseOf(q: Queue, session: string): Promise<number> {
+  const owner = parseSession(session)?.owner;
+  const file = owner === undefined || isSetSession(session) ? undefined : await readWorker(q, owner);
+  return file?.session === session ? Math.max(q.leaseMs, file.leaseMs ?? 0) : q.leaseMs;
 }
 
 /** Starts the watch on a session anew, after a burial found it alive. */

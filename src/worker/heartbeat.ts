@@ -131,8 +131,7 @@ export async function queueIsThere(w: Worker): Promise<boolean> {
 
 /** Reads the request file. Also before a claim on a local disk, where it costs microseconds: who asked first is heard first. */
 export async function readRequest(w: Worker): Promise<void> {
-  const text = await readWant(w.q, w.options.name);
-  const parsed = parseWant(text);
+  const parsed = parseWant(await readWant(w.q, w.options.name));
   switch (parsed.kind) {
     case 'none':
       if (w.request?.from === 'want') w.request = null;
@@ -161,6 +160,8 @@ async function noteProgress(w: Worker): Promise<void> {
 
 /** Writes state.json if it would say something new. */
 export async function publishState(w: Worker): Promise<void> {
+  // Without a session the name is another's, or not its own yet.
+  if (w.session === '') return;
   const s: StateFile = {
     session: w.session,
     state: w.state,

@@ -271,8 +271,9 @@ async function rise(w: Worker): Promise<void> {
     await starting.run(w);
     closeScratch(w.scratch.replace(w.session, old));
   } catch (error) {
-    if (error instanceof TqError && error.code === 'NAME_TAKEN') {
+    if (error instanceof TqError && (error.code === 'NAME_TAKEN' || error.code === 'REFUSED')) {
       w.log(`${error.message}: leaving`);
+      w.session = '';
       w.request = { to: 'offline', now: true, until: null, from: 'signal', text: '' };
       w.stopping = true;
     } else w.reason = error instanceof Error ? error.message : String(error);

@@ -33,6 +33,20 @@ export function machineId(): string {
   return readText('/etc/machine-id') || readText('/var/lib/dbus/machine-id') || os.hostname();
 }
 
+/** The hardware addresses of this machine's own network cards (not of bridges or containers); '' where there is none. */
+export function networkCards(): string {
+  if (!factsAreCheap) return os.networkInterfaces()['en0']?.[0]?.mac ?? '';
+  try {
+    const cards = fs.readdirSync('/sys/class/net').filter((name) => fs.existsSync(`/sys/class/net/${name}/device`));
+    return cards
+      .map((name) => readText(`/sys/class/net/${name}/address`))
+      .toSorted()
+      .join(' ');
+  } catch {
+    return '';
+  }
+}
+
 /** Changes with every boot of the kernel; '' where that cannot be told, which equals nothing. */
 export function bootId(): string {
   return readText('/proc/sys/kernel/random/boot_id') || (factsAreCheap ? '' : run('sysctl', ['-n', 'kern.bootsessionuuid']).trim());

@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { TqError } from '../errors.ts';
 import type { Queue } from '../queue/open.ts';
 import type { HostFacts } from '../queue/session.ts';
 import { judgeSession } from '../queue/session.ts';
@@ -21,6 +22,9 @@ export function scratchRoot(q: Queue): string {
 export function openScratch(q: Queue, session: string): string {
   const root = scratchRoot(q);
   fs.mkdirSync(root, { recursive: true, mode: 0o700 });
+  // In a directory for everybody the name may have been taken by somebody who wants to put words into our tasks' mouths.
+  const { uid } = fs.lstatSync(path.dirname(root));
+  if (uid !== (process.geteuid?.() ?? uid)) throw new TqError('PERMISSION', `${path.dirname(root)} belongs to another user`, { hint: 'remove it, or set TMPDIR to a directory of your own' });
   const mine = path.join(root, session);
   fs.mkdirSync(mine, { mode: 0o700 });
   return mine;

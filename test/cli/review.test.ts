@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { undertake } from '../../src/queue/undertake.ts';
 import { childrenOf, isThere, makeFarm, sleep, until, type Farm } from '../helpers/tq.ts';
 
 const sh = (line: string): string[] => ['--', 'sh', '-c', line];
@@ -171,6 +172,44 @@ describe('what cannot be begun here', () => {
     const next = await farm.submit('--', 'true');
     await farm.reaches(next, 'done');
     expect(sessions(farm).flatMap((s) => fs.readdirSync(path.join(farm.queue, 'running', s)))).toEqual([]);
+  });
+});
+
+describe('names and requests', () => {
+  it('C6: a request that cannot be read is told like one that cannot be understood, and the worker works on', async () => {
+    const farm = await makeFarm();
+    await farm.worker(['--name', 'w1']);
+    const want = path.join(farm.queue, 'workers', 'w1', 'want');
+    fs.mkdirSync(want);
+    const id = await farm.submit('--', 'true');
+    await farm.reaches(id, 'done');
+    await until(
+      async () => (await farm.ok(['worker', 'show', 'w1'])).includes('EISDIR'),
+      () => 'it is told',
+    );
+    fs.rmdirSync(want);
+    await farm.ok(['worker', 'sleep', 'w1']);
+    await until(
+      async () => (await farm.ok(['worker', 'ls'])).includes('asleep'),
+      () => 'it sleeps',
+    );
+  });
+
+  it('C2: a worker that comes back when its name is taken leaves, and the other one keeps all that is its own', async () => {
+    const farm = await makeFarm();
+    const first = await farm.worker(['--name', 'w1']);
+    const session = sessions(farm)[0]!;
+    first.signal('SIGSTOP');
+    await undertake(await farm.open(), session, { proved: true, reason: 'it seems dead from here' });
+    await farm.worker(['--name', 'w1']);
+    const now = sessions(farm)[0]!;
+    expect(now).not.toBe(session);
+    first.signal('SIGCONT');
+    await first.ended;
+    expect(sessions(farm)).toEqual([now]);
+    expect(JSON.parse(fs.readFileSync(path.join(farm.queue, 'workers', 'w1', 'state.json'), 'utf8'))).toMatchObject({ session: now, state: 'awake' });
+    const id = await farm.submit('--', 'true');
+    await farm.reaches(id, 'done');
   });
 });
 

@@ -30,6 +30,8 @@ export interface ReviveConfig {
   marksFirst?: boolean;
   /** The retry moves the children first, the parent then. */
   childrenFirst?: boolean;
+  /** A task's state is found by listing one directory after the other, instead of at a glance. */
+  listed?: boolean;
   budget?: Partial<Budget>;
 }
 
@@ -50,6 +52,10 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
   // --- as in src/queue/depend.ts
 
   function* ended(id: string, look: typeof list): Proc<string | undefined> {
+    if (config.listed !== true) {
+      const dir = dirOf(String(yield* act('where', id)));
+      return TERMINAL.includes(dir) ? dir : undefined;
+    }
     for (const dir of TERMINAL) if ((yield* look(dir))!.some((name) => parseEntry(name)?.id === id)) return dir;
     return undefined;
   }
@@ -196,6 +202,8 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
         const { n } = parseEntry(baseOf(at))!;
         if (dirOf(at) === 'running') yield* rename(at, `${config.fails?.includes(baseOf(at)) === true ? 'failed' : 'done'}/${baseOf(at)}`);
         else if (dirOf(at) === 'queued') yield* rename(at, `done/${entryName(id, n + 1)}`);
+        else return;
+        yield* afterEnd(id, strong);
       };
       for (let pass = 0; pass < 4; pass++) {
         for (const p of parents) world.run(`rest of ${p}`, () => rest(p));

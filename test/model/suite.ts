@@ -28,11 +28,11 @@ const runs: Run[] = [];
 
 /** A family of runs: `ok` adds one of the rules as they are, `bad` one that must show a violation. */
 function family<C>(
-  family: string,
+  title: string,
   make: (config: C) => Scenario<unknown>,
 ): { ok(name: string, config: C, size?: 'full'): void; bad(name: string, shows: string, config: C, size?: 'full'): void } {
   const add = (name: string, config: C, shows: string | undefined, size?: 'full'): void => {
-    runs.push({ name: `${family}: ${name}`, scenario: make(config), shows, quick: size === undefined });
+    runs.push({ name: `${title}: ${name}`, scenario: make(config), shows, quick: size === undefined });
   };
   return {
     ok: (name, config, size) => add(name, config, undefined, size),
@@ -237,19 +237,21 @@ const revive = family<ReviveConfig>('revive', reviveScenario);
   revive.bad('who looks again asks only whether the parent is unended', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', looksAgain: 'unended', budget: { crash: 1 } });
   revive.bad('children first', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', looksAgain: 'not', endRevives: false, childrenFirst: true, sweeps: 1 });
   revive.bad('a child is skipped before it has markers', 'SKIPPED-FOR-EVER', { ...raced, submit: true, sweep: 'waiting', marksFirst: false, sweeps: 1 });
-  revive.ok('the child is retried too', { ...raced, retries: ['p', 'c'], budget: { crash: 1 } });
-  revive.ok('the child is retried too, all faults', { ...raced, retries: ['p', 'c'], budget: { crash: 1, lost: 1 } }, 'full');
-  revive.ok('stale listings', { ...raced, budget: { stale: 1 } });
-  revive.ok('the sweep', { ...raced, sweeps: 1 }, 'full');
-  revive.ok('a second retry', { ...failed, fails: ['p.a1', 'p.a2'], retries: ['p', 'p'] });
+  revive.ok('the child is retried too', { ...failed, retries: ['p', 'c'], sweep: 'waiting', budget: { crash: 1 } });
+  revive.ok('the child is retried too, and the parent runs again', { ...raced, retries: ['p', 'c'], sweep: 'waiting', budget: { crash: 1 } }, 'full');
+  revive.ok('directories listed one by one', { ...raced, sweep: 'waiting', listed: true }, 'full');
+  revive.ok('stale listings', { ...failed, listed: true, budget: { stale: 1 } });
+  revive.ok('the sweep', { ...failed, sweeps: 1 });
+  revive.ok('the sweep, and the parent runs again', { ...raced, sweeps: 1 }, 'full');
+  revive.ok('a second retry', { ...failed, fails: ['p.a1', 'p.a2'], retries: ['p', 'p'], budget: { crash: 1 } });
   revive.ok('a second retry, and the parent runs again', { ...raced, fails: ['p.a1', 'p.a2'], retries: ['p', 'p'] }, 'full');
-  revive.ok('a second retry, a crash', { ...failed, fails: ['p.a1', 'p.a2'], retries: ['p', 'p'], budget: { crash: 1 } }, 'full');
-  revive.ok('a grandchild', { ...raced, grandchild: true, budget: { crash: 1 } });
-  revive.ok('a grandchild, all faults', { ...raced, grandchild: true, budget: { crash: 1, lost: 1 } }, 'full');
-  revive.ok('two parents, one retried', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p'], budget: { crash: 1 } });
+  revive.ok('a grandchild', { ...failed, grandchild: true, budget: { crash: 1 } });
+  revive.ok('a grandchild, and the parent runs again', { ...raced, grandchild: true, budget: { crash: 1 } }, 'full');
+  revive.ok('two parents, one retried', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p'] });
+  revive.ok('two parents, one retried, a crash', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p'], budget: { crash: 1 } }, 'full');
   revive.ok('two parents, both retried', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p', 'r'] }, 'full');
-  revive.ok('while the child is submitted', { ...raced, submit: true, sweeps: 1 }, 'full');
-  revive.ok('while the child is submitted, no sweep meanwhile', { ...raced, submit: true, budget: { crash: 1 } });
+  revive.ok('while the child is submitted', { ...failed, submit: true, budget: { crash: 1 } });
+  revive.ok('while the child is submitted, and the sweep', { ...failed, submit: true, sweeps: 1 }, 'full');
 }
 
 // --- names of workers

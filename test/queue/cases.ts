@@ -95,7 +95,13 @@ function set(change: Change): Case['verb'] {
 
 export const CASES: readonly Case[] = [
   { name: 'submit', before: nothing, verb: (s, p) => submits(s, p, {}), ends: ['done'], done: ['done'] },
-  { name: 'submit with a lane of its own', before: nothing, verb: (s, p) => submits(s, p, { needs: { cpus: 2 } }), ends: ['done'], done: ['done'] },
+  {
+    name: 'submit with a lane of its own',
+    before: nothing,
+    verb: (s, p) => submits(s, p, { needs: { cpus: 2 } }),
+    ends: ['done'],
+    done: ['done'],
+  },
   { name: 'submit held', before: nothing, verb: (s, p) => submits(s, p, { hold: true }), ends: ['held'], done: ['held'] },
   { name: 'submit delayed', before: nothing, verb: (s, p) => submits(s, p, { delayMs: 1000 }), ends: ['done'], done: ['done'] },
   {
@@ -138,7 +144,13 @@ export const CASES: readonly Case[] = [
     done: ['done'],
     after: (s) => expect(['canceled', 'done']).toContain(stateOf(s, s.ids['other'])),
   },
-  { name: 'cancel a queued one', before: async (s) => void (s.id = await given(s)), verb: cancel, ends: ['canceled', 'done'], done: ['canceled'] },
+  {
+    name: 'cancel a queued one',
+    before: async (s) => void (s.id = await given(s)),
+    verb: cancel,
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+  },
   {
     name: 'cancel a delayed one',
     before: async (s) => void (s.id = await given(s, { delayMs: 1000 })),
@@ -167,7 +179,13 @@ export const CASES: readonly Case[] = [
     ends: ['canceled', 'done'],
     done: ['canceled'],
   },
-  { name: 'hold a queued one', before: async (s) => void (s.id = await given(s)), verb: ({ id }, p) => holdTask(p.q, id, null), ends: ['held', 'done'], done: ['held'] },
+  {
+    name: 'hold a queued one',
+    before: async (s) => void (s.id = await given(s)),
+    verb: ({ id }, p) => holdTask(p.q, id, null),
+    ends: ['held', 'done'],
+    done: ['held'],
+  },
   {
     name: 'hold a delayed one',
     before: async (s) => void (s.id = await given(s, { delayMs: 1000 })),
@@ -204,7 +222,13 @@ export const CASES: readonly Case[] = [
     done: ['done'],
     after: (s) => expect(stateOf(s, s.ids['child'])).toBe(stateOf(s) === 'done' ? 'done' : 'waiting'),
   },
-  { name: 'set a queued one', before: async (s) => void (s.id = await given(s)), verb: set({ priority: 9, labels: { v: '1' } }), ends: ['done'], done: ['done'] },
+  {
+    name: 'set a queued one',
+    before: async (s) => void (s.id = await given(s)),
+    verb: set({ priority: 9, labels: { v: '1' } }),
+    ends: ['done'],
+    done: ['done'],
+  },
   {
     name: 'set a delayed one',
     before: async (s) => void (s.id = await given(s, { delayMs: 1000 })),

@@ -36,7 +36,8 @@ async function dieAt(c: Case, n: number, when: 'before' | 'after', network: bool
     const state = stateOf(stage);
     const allowed: readonly unknown[] = proc.status === 'ended' ? c.done : c.ends;
     // A submit that died before its rename has submitted nothing; a removal has left no task.
-    if (state === undefined) expect([undefined, ...oracle.tasks.values()].some((k) => k === undefined || k.removing || !k.acked)).toBe(true);
+    if (state === undefined)
+      expect([undefined, ...oracle.tasks.values()].some((k) => k === undefined || k.removing || !k.acked)).toBe(true);
     else expect(allowed).toContain(state);
     if (state !== undefined) c.after?.(stage);
     return seen;
@@ -49,11 +50,14 @@ const NAMED = CASES.map((c) => [c.name, c] as const);
 
 describe.each([false, true])('over a network: %s', (network) => {
   // Before a change is after the one that came before it: looking leaves nothing.
-  it.each(NAMED)('I10: a death before or after any change of "%s" leaves everything in one place and to be gone on with', async (_name, c) => {
-    const changes = await dieAt(c, Number.POSITIVE_INFINITY, 'before', network);
-    if (changes > 0) await explained(`died before the first of ${changes} changes`, () => dieAt(c, 1, 'before', network));
-    for (let n = 1; n <= changes; n++) await explained(`died after change ${n} of ${changes}`, () => dieAt(c, n, 'after', network));
-  });
+  it.each(NAMED)(
+    'I10: a death before or after any change of "%s" leaves everything in one place and to be gone on with',
+    async (_name, c) => {
+      const changes = await dieAt(c, Number.POSITIVE_INFINITY, 'before', network);
+      if (changes > 0) await explained(`died before the first of ${changes} changes`, () => dieAt(c, 1, 'before', network));
+      for (let n = 1; n <= changes; n++) await explained(`died after change ${n} of ${changes}`, () => dieAt(c, n, 'after', network));
+    },
+  );
 });
 
 async function explained<T>(what: string, run: () => Promise<T>): Promise<T> {

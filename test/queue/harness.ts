@@ -19,6 +19,8 @@ const EPOCH_MS = (36 ** 5 * 293_000) / 10;
 /** How far the clock goes on with each file call, ms, and the tick of the simulated server's timestamps. */
 const CALL_MS = 0.05;
 const TICK_MS = 4;
+/** A sleep of at most this long may be over while others are at work, ms. */
+const NAP_MS = 1000;
 /** Turns of the event loop in which a process must get to its next call; a module that is loaded takes thousands. */
 const MOST_TURNS = 2_000_000;
 
@@ -226,7 +228,16 @@ export class World {
         return new Promise<Fault | undefined>((resolve, reject) => {
           proc.waits++;
           const to = target === undefined ? undefined : this.relative(target);
-          this.waits.push({ kind: 'call', proc, op, path: this.relative(at), target: to, again: () => current.run(proc, again), resolve, reject });
+          this.waits.push({
+            kind: 'call',
+            proc,
+            op,
+            path: this.relative(at),
+            target: to,
+            again: () => current.run(proc, again),
+            resolve,
+            reject,
+          });
         });
       },
     });
@@ -258,7 +269,7 @@ export class World {
       if (proc.status === 'crashed') return;
       job.result = result;
       proc.status = 'ended';
-      this.living.delete(proc.pid);
+      this.forget(proc);
     };
     current.run(proc, () => {
       void work(proc).then(
@@ -328,11 +339,16 @@ export class World {
   /** Ends a process where it is. */
   crash(proc: Proc): void {
     proc.status = 'crashed';
+    this.forget(proc);
+    this.note(`${proc.name} dies`);
+    for (const m of this.mourners) m(proc);
+  }
+
+  /** Its calls and timers go with it. */
+  private forget(proc: Proc): void {
     this.living.delete(proc.pid);
     for (let i = this.waits.length - 1; i >= 0; i--) if (this.waits[i]!.proc === proc) this.waits.splice(i, 1);
     proc.waits = 0;
-    this.note(`${proc.name} dies`);
-    for (const m of this.mourners) m(proc);
   }
 
   advance(ms: number): void {
@@ -344,7 +360,16 @@ export class World {
     if (word === undefined) return this.lines.slice(-200);
     const about = this.lines.filter((l) => l.includes(word) || l.endsWith('dies')).slice(-200);
     // Of a listing only what it says about the word.
-    return about.map((l) => l.replace(/ \[(.*)\]$/, (_all, names: string) => ` [${names.split(' ').filter((n) => n.includes(word)).join(' ')}]`));
+    return about.map((l) =>
+      l.replace(
+        / \[(.*)\]$/,
+        (_all, names: string) =>
+          ` [${names
+            .split(' ')
+            .filter((n) => n.includes(word))
+            .join(' ')}]`,
+      ),
+    );
   }
 
   note(line: string): void {
@@ -389,10 +414,15 @@ export class World {
       if (same !== undefined) return same;
     }
     const calls = waits.filter((w) => w.kind === 'call' && w.proc.pausedUntil <= this.steps);
-    const sleeps = waits.filter((w) => w.kind === 'sleep' && w.proc.pausedUntil <= this.steps);
-    if (calls.length > 0 && (sleeps.length === 0 || !rng.chance(0.05))) return rng.pick(calls);
-    if (sleeps.length > 0) return sleeps.reduce((a, b) => ((a as Sleep).dueMs <= (b as Sleep).dueMs ? a : b));
-    return rng.pick(waits);
+    const sleeps = waits.filter((w): w is Sleep => w.kind === 'sleep' && w.proc.pausedUntil <= this.steps);
+    const first = sleeps.length === 0 ? undefined : sleeps.reduce((a, b) => (a.dueMs <= b.dueMs ? a : b));
+    // Whoever sleeps a little may be faster than whoever calls; a long sleep ends when it is time, or when nobody does anything.
+    if (
+      first !== undefined &&
+      (calls.length === 0 || first.dueMs <= this.nowMs || (first.dueMs <= this.nowMs + NAP_MS && rng.chance(0.05)))
+    )
+      return first;
+    return calls.length > 0 ? rng.pick(calls) : rng.pick(waits);
   }
 
   private async take(wait: Wait | Sleep): Promise<void> {
@@ -473,6 +503,8 @@ export class World {
       if (!lost) wait.proc.own.set(dir, known.length - 1);
     }
     if (wait.op === 'create' || wait.op === 'open' || wait.op === 'touch' || wait.op === 'write') this.stamp(wait.path);
+    // In an order of its own a file system would decide what the seed should.
+    if (wait.op === 'list') (value as string[]).sort();
     if (wait.op === 'stat' && value !== undefined) value = this.withTimes(value as FileInfo);
     if (wait.op === 'create' && typeof value === 'number') value = this.stampMs();
     if (wait.op === 'write') value = this.stampMs();
@@ -538,7 +570,8 @@ export class World {
     for (let turns = 0; ; turns++) {
       await new Promise<void>((resolve) => setImmediate(resolve));
       if (proc.status !== 'runs' || proc.waits > 0) return;
-      if (turns > MOST_TURNS) throw new Violation(`${proc.name} waits for something that is no file call and no timer\n${this.trace().slice(-40).join('\n')}`);
+      if (turns > MOST_TURNS)
+        throw new Violation(`${proc.name} waits for something that is no file call and no timer\n${this.trace().slice(-40).join('\n')}`);
     }
   }
 

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { initQueue, openQueue } from '../../src/queue/open.ts';
-import { beat, pulse, readBeat, takeName } from '../../src/queue/registry.ts';
+import { beat, pulse, readBeat, takeName, writeWorker } from '../../src/queue/registry.ts';
 import { mkdirp } from '../../src/queue/fsx.ts';
 import { newObserver, observe } from '../../src/queue/undertake.ts';
 
@@ -51,4 +51,23 @@ test('I5: a peer whose heartbeat moves is never overdue, though its session has 
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   expect(overdue).toEqual([]);
+});
+
+test("I7: a silent peer is not overdue before its own lease is over, where that is longer than the observer's", async () => {
+  const q = await queue({ leaseMs: 300 });
+  await takeName(q, 'w1', SHORT);
+  await mkdirp(q.fsx, q.lay.session(SHORT));
+  await beat(q, 'w1', SHORT, 1);
+  const file = { name: 'w1', session: SHORT, host: 'far', pid: 850, startedAt: 0, version: '0', jobs: 1, queues: ['default'] };
+  const rest = { labels: {}, offers: {}, heartbeatMs: 10, restartExitCode: null, settings: {} };
+  await writeWorker(q, { ...file, ...rest, leaseMs: 900 });
+  const observer = newObserver();
+  const began = performance.now();
+  let overdue: string[] = [];
+  while (overdue.length === 0) {
+    overdue = await observe(q, observer, 'me', 100);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  expect(overdue).toEqual([SHORT]);
+  expect(performance.now() - began).toBeGreaterThanOrEqual(900);
 });

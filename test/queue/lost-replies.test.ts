@@ -24,7 +24,12 @@ interface Played {
 }
 
 /** Plays the case with `fault` over the verb's calls, then lets everything come to rest and looks. */
-async function playWith(c: Case, network: boolean, seed: number, fault: (call: Call, n: number, world: World) => Injection | undefined): Promise<Played> {
+async function playWith(
+  c: Case,
+  network: boolean,
+  seed: number,
+  fault: (call: Call, n: number, world: World) => Injection | undefined,
+): Promise<Played> {
   const world = await World.make({ seed, network });
   try {
     const stage: Stage = { world, oracle: new Oracle(world), id: '', ids: {} };
@@ -69,29 +74,29 @@ async function explained<T>(what: string, run: () => Promise<T>): Promise<T> {
 const NAMED = CASES.map((c) => [c.name, c] as const);
 
 describe.each([false, true])('over a network: %s', (network) => {
-    it.each(NAMED)('I9: one call that was done and says it was not, in "%s", loses nothing and does nothing twice', async (_name, c) => {
-      const { calls } = await playWith(c, network, 1, () => undefined);
-      for (const [i, call] of calls.entries()) {
-        if (!isMutation(call.op)) continue;
-        for (const code of lostCodes(call.op)) {
-          await explained(`call ${i + 1} of ${calls.length}, ${call.op} ${call.path} answered ${code}`, async () => {
-            const { error } = await playWith(c, network, 1, (_, n) => (n === i + 1 ? { kind: 'lost', code } : undefined));
-            if (code !== 'EIO' && error !== undefined) throw error;
-          });
-        }
+  it.each(NAMED)('I9: one call that was done and says it was not, in "%s", loses nothing and does nothing twice', async (_name, c) => {
+    const { calls } = await playWith(c, network, 1, () => undefined);
+    for (const [i, call] of calls.entries()) {
+      if (!isMutation(call.op)) continue;
+      for (const code of lostCodes(call.op)) {
+        await explained(`call ${i + 1} of ${calls.length}, ${call.op} ${call.path} answered ${code}`, async () => {
+          const { error } = await playWith(c, network, 1, (_, n) => (n === i + 1 ? { kind: 'lost', code } : undefined));
+          if (code !== 'EIO' && error !== undefined) throw error;
+        });
       }
-    });
+    }
+  });
 
-    it.each(NAMED)('I9: with one call in ten refused or its reply lost, "%s" loses nothing and does nothing twice', async (_name, c) => {
-      const from = seedOf();
-      for (let seed = from; seed < from + SEEDS; seed++) {
-        await explained(`TQ_SEED=${seed}`, () =>
-          playWith(c, network, seed, (call, _, { rng }) => {
-            if (!rng.chance(0.1)) return undefined;
-            if (isMutation(call.op) && rng.chance(0.6)) return { kind: 'lost', code: rng.pick(lostCodes(call.op)) };
-            return { kind: 'refuse', code: rng.pick(refusals(call.op, network)) };
-          }),
-        );
-      }
-    });
+  it.each(NAMED)('I9: with one call in ten refused or its reply lost, "%s" loses nothing and does nothing twice', async (_name, c) => {
+    const from = seedOf();
+    for (let seed = from; seed < from + SEEDS; seed++) {
+      await explained(`TQ_SEED=${seed}`, () =>
+        playWith(c, network, seed, (call, _, { rng }) => {
+          if (!rng.chance(0.1)) return undefined;
+          if (isMutation(call.op) && rng.chance(0.6)) return { kind: 'lost', code: rng.pick(lostCodes(call.op)) };
+          return { kind: 'refuse', code: rng.pick(refusals(call.op, network)) };
+        }),
+      );
+    }
+  });
 });

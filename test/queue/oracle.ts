@@ -163,21 +163,26 @@ export class Oracle {
     const k = this.known(id);
     const name = `${id}.a${n}`;
     if (k.started.has(n)) this.fail(`${name} starts a second time`, id);
-    if (this.logs.get(name) !== proc) this.fail(`V4: ${name} is started by ${proc.name}, its log was made by ${this.logs.get(name)?.name ?? 'nobody'}`, id);
+    if (this.logs.get(name) !== proc)
+      this.fail(`V4: ${name} is started by ${proc.name}, its log was made by ${this.logs.get(name)?.name ?? 'nobody'}`, id);
     if (k.removed) this.fail(`${name} starts and was removed`, id);
     for (const r of this.running.values()) {
       if (r.id === id && !r.condemned) this.fail(`${name} starts in ${session} while ${id}.a${r.n} runs in ${r.session}`, id);
     }
     for (const [m, o] of k.outcomes) {
-      if (m < n && isTerminal(o.next.state) && !retriedSince(k, m, n)) this.fail(`V5: ${name} starts after ${id}.a${m} ended ${o.next.state}`, id);
+      if (m < n && isTerminal(o.next.state) && !retriedSince(k, m, n))
+        this.fail(`V5: ${name} starts after ${id}.a${m} ended ${o.next.state}`, id);
       if (m === n && !this.condemned.has(session)) this.fail(`${name} starts after its outcome ${o.outcome} was published`, id);
     }
     const t = k.task;
     if (t !== undefined && !k.changed && k.retried.size === 0) {
-      if (t.notBefore !== undefined && this.world.nowMs < t.notBefore) this.fail(`${name} starts ${t.notBefore - this.world.nowMs} ms before its time`, id);
-      if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && !this.beganBefore(id, n)) this.fail(`${name} starts after it expired`, id);
+      if (t.notBefore !== undefined && this.world.nowMs < t.notBefore)
+        this.fail(`${name} starts ${t.notBefore - this.world.nowMs} ms before its time`, id);
+      if (t.expiresAt !== undefined && this.world.nowMs > t.expiresAt + 1000 && !this.beganBefore(id, n))
+        this.fail(`${name} starts after it expired`, id);
     }
-    if (t?.hold === true && !k.released && k.retried.size === 0) this.fail(`${name} was submitted held and starts without having been released`, id);
+    if (t?.hold === true && !k.released && k.retried.size === 0)
+      this.fail(`${name} was submitted held and starts without having been released`, id);
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });
   }
@@ -292,21 +297,31 @@ export class Oracle {
     if (a?.state === 'running' && isTerminal(b.state) && !SET.test(a.session!)) {
       const o = k.outcomes.get(b.n);
       if (o === undefined) this.fail(`V5: ${b.path} ended before an outcome was published`, id);
-      if (o!.next.state !== b.state && !(b.state === 'canceled' && !isTerminal(o!.next.state))) this.fail(`${b.path} went against its outcome, which says ${o!.next.state}`, id);
+      if (o!.next.state !== b.state && !(b.state === 'canceled' && !isTerminal(o!.next.state)))
+        this.fail(`${b.path} went against its outcome, which says ${o!.next.state}`, id);
     }
     if (a?.state === 'running' && !isTerminal(b.state) && !SET.test(a.session!)) {
       const o = k.outcomes.get(b.n);
       if (o === undefined) this.fail(`V5: ${b.path} was handed back before an outcome was published`, id);
       if (o!.next.state !== b.state) this.fail(`${b.path} went against its outcome, which says ${o!.next.state}`, id);
     }
-    if (a?.state === 'delayed' && (b.state === 'queued' || b.state === 'waiting') && this.world.nowMs < a.dueAt! - 1) this.fail(`${a.path} leaves before its time`, id);
-    if (b.state === 'queued' && a !== undefined && a.state !== 'waiting' && a.state !== 'running' && a.state !== 'queued' && (k.task?.after ?? []).length > 0) {
+    if (a?.state === 'delayed' && (b.state === 'queued' || b.state === 'waiting') && this.world.nowMs < a.dueAt! - 1)
+      this.fail(`${a.path} leaves before its time`, id);
+    if (
+      b.state === 'queued' &&
+      a !== undefined &&
+      a.state !== 'waiting' &&
+      a.state !== 'running' &&
+      a.state !== 'queued' &&
+      (k.task?.after ?? []).length > 0
+    ) {
       this.fail(`${id} has parents and goes from ${a.state} to queued without asking them`, id);
     }
     if (a?.state === 'waiting' && (b.state === 'queued' || b.state === 'delayed')) {
       for (const p of k.task?.after ?? []) {
         const parent = this.tasks.get(p.id);
-        if (parent !== undefined && parent.ended.size === 0 && !parent.removing) this.fail(`${id} is released and its parent ${p.id} never ended`, id);
+        if (parent !== undefined && parent.ended.size === 0 && !parent.removing)
+          this.fail(`${id} is released and its parent ${p.id} never ended`, id);
       }
     }
   }
@@ -314,7 +329,8 @@ export class Oracle {
   /** A request is for the task as it was, not for what a person wants of it later. Keys cancel too, by their own rules. */
   private checkWish(k: Known): void {
     if (k.task?.key !== undefined) return;
-    if (!k.wishes.some((w) => w.toStep === undefined || w.toStep >= k.retryAt)) this.fail(`${k.id} is canceled by a request from before its retry, or by none`, k.id);
+    if (!k.wishes.some((w) => w.toStep === undefined || w.toStep >= k.retryAt))
+      this.fail(`${k.id} is canceled by a request from before its retry, or by none`, k.id);
   }
 
   /** V1, and the key of the task. */
@@ -358,7 +374,11 @@ export class Oracle {
     return (k.task?.after ?? []).some((p) => {
       const parent = this.tasks.get(p.id);
       const at = parent === undefined ? undefined : [...parent.spots.values()][0];
-      return at !== undefined && [...k.spots.values()].some((s) => s.state === 'waiting') && (at.state === 'held' || this.waitsForHeld(parent!, seen));
+      return (
+        at !== undefined &&
+        [...k.spots.values()].some((s) => s.state === 'waiting') &&
+        (at.state === 'held' || this.waitsForHeld(parent!, seen))
+      );
     });
   }
 
@@ -379,7 +399,10 @@ export class Oracle {
     const good = parents.every((p) => {
       const parent = this.tasks.get(p.id);
       const at = parent === undefined ? undefined : [...parent.spots.values()][0];
-      return at !== undefined && (p.kind === 'after-any' || (p.kind === 'after' && at.state === 'done') || (p.kind === 'after-notok' && at.state !== 'done'));
+      return (
+        at !== undefined &&
+        (p.kind === 'after-any' || (p.kind === 'after' && at.state === 'done') || (p.kind === 'after-notok' && at.state !== 'done'))
+      );
     });
     if (good) this.fail(`${k.id} stays skipped although its parents ended as it wished`, k.id);
   }

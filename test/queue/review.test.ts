@@ -140,6 +140,17 @@ describe('claims', () => {
   });
 });
 
+describe('what claims leave', () => {
+  it('C14: the lock of a claimer that died goes with its bucket, and no later look meets it', async () => {
+    const q = await queue();
+    const old = bucketOf(makeId(Date.now() - 100_000_000));
+    fs.mkdirSync(`${q.dir}/queued/default/p00/${old}.lock`, { recursive: true });
+    await session(q);
+    expect(await claim(q, SESSION, emptyWindow(), ALL, 1)).toEqual([]);
+    expect(listed(`${q.dir}/queued`)).toEqual([]);
+  });
+});
+
 describe('lanes', () => {
   it('L3: what a lane asks for is written whole or not at all: a submit that dies or finds no space leaves no lane that nobody serves', async () => {
     const q0 = await queue();

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { TqError } from '../../src/errors.ts';
 import { bury } from '../../src/queue/bury.ts';
-import { carryCancel } from '../../src/queue/cancel.ts';
+import { cancelTask, carryCancel, readCancel } from '../../src/queue/cancel.ts';
 import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
 import { holdTask, releaseTask, retryTask } from '../../src/queue/control.ts';
 import { sweepWaiting, tryRelease } from '../../src/queue/depend.ts';
@@ -19,7 +19,7 @@ import { promoteDue } from '../../src/queue/promote.ts';
 import { makeSession } from '../../src/queue/session.ts';
 import { setTask } from '../../src/queue/set.ts';
 import { spool } from '../../src/queue/spool.ts';
-import { move } from '../../src/queue/steps.ts';
+import { move, replace } from '../../src/queue/steps.ts';
 import { sweepTmp } from '../../src/queue/sweep.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
 import { newTally } from '../../src/task/decide.ts';
@@ -45,7 +45,10 @@ const there = (s: Stage, file: string): boolean => fs.existsSync(s.world.absolut
 const namesIn = (s: Stage, dir: string): string[] => (there(s, dir) ? fs.readdirSync(s.world.absolute(dir)).toSorted() : []);
 const runsOf = (s: Stage, id = s.id): string[] => namesIn(s, `runs/${id.slice(0, 4)}/${id.slice(4, 6)}`).filter((n) => n.startsWith(id));
 
-const isMove = (from: string, to = ''): ((c: Call) => boolean) => (c) => c.op === 'rename' && c.path.startsWith(from) && c.target!.startsWith(to);
+const isMove =
+  (from: string, to = ''): ((c: Call) => boolean) =>
+  (c) =>
+    c.op === 'rename' && c.path.startsWith(from) && c.target!.startsWith(to);
 
 /** The one call in question is done and answers `code`; all others are as they should be. */
 function lose(s: Stage, which: (c: Call) => boolean, code: string): void {
@@ -115,12 +118,17 @@ const failed: Next = { state: 'failed' };
 
 /** A worker process that has claimed the task and goes on existing: its session. */
 async function claimedBy(s: Stage, name: string): Promise<string> {
-  const job = await stopAt(s, name, async (p) => {
-    const session = await newSession(p);
-    await claimAll(p, session);
-    await p.q.fsx.stat(p.q.lay.config);
-    return session;
-  }, (c) => c.path === 'tq.json');
+  const job = await stopAt(
+    s,
+    name,
+    async (p) => {
+      const session = await newSession(p);
+      await claimAll(p, session);
+      await p.q.fsx.stat(p.q.lay.config);
+      return session;
+    },
+    (c) => c.path === 'tq.json',
+  );
   return job.proc.status === 'runs' ? [...known(s).spots.values()][0]!.session! : '';
 }
 
@@ -165,7 +173,12 @@ describe('submit', () => {
   it('repeats its rename while the staging file is there, and makes the bucket again', async () => {
     const s = await begin();
     let renames = 0;
-    const job = await stopAt(s, 'submit', (p) => submit(s, p), (c) => isMove('tmp/', 'queued/')(c) && ++renames === 2);
+    const job = await stopAt(
+      s,
+      'submit',
+      (p) => submit(s, p),
+      (c) => isMove('tmp/', 'queued/')(c) && ++renames === 2,
+    );
     for (const dir of ['queued/default/p00', 'queued/default']) fs.rmSync(s.world.absolute(dir), { recursive: true });
     s.id = (await goOn(s, job))!;
     expect(at(s)).toMatch(/^queued\//);
@@ -269,7 +282,12 @@ describe('log and heartbeat', () => {
   /** A living worker finds an entry in its directory that it knows nothing of. */
   async function unknownEntry(s: Stage, prepare: (p: Proc) => Promise<void>): Promise<void> {
     let turns = 0;
-    const job = await stopAt(s, 'w', (p) => work(p, s.oracle, { mood: () => (turns++ < 30 ? 'settle' : 'leave'), most: 4 }), (c) => c.op === 'list' && c.path.startsWith('running/'));
+    const job = await stopAt(
+      s,
+      'w',
+      (p) => work(p, s.oracle, { mood: () => (turns++ < 30 ? 'settle' : 'leave'), most: 4 }),
+      (c) => c.op === 'list' && c.path.startsWith('running/'),
+    );
     const session = s.world.nextCall(job.proc)!.path.slice('running/'.length);
     s.id = await given(s);
     await s.world.alone('stranger', async (p) => {
@@ -327,7 +345,12 @@ describe('burial', () => {
   it('publishes lost before it moves anything, so that a finish in between is discarded', async () => {
     const s = await begin();
     s.id = await given(s);
-    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), (c) => c.op === 'link');
+    const worker = await stopAt(
+      s,
+      'w',
+      (p) => runOne(p, s.oracle, 0),
+      (c) => c.op === 'link',
+    );
     const { session } = [...known(s).spots.values()][0]!;
     const undertaker = await s.world.process('undertaker');
     s.oracle.condemn(session!, undertaker);
@@ -355,7 +378,12 @@ describe('burial', () => {
     s.id = await given(s);
     const session = await claimedBy(s, 'w');
     s.oracle.condemn(session, await s.world.process('x'));
-    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: false, reason: 'no heartbeat' }), (c) => c.op === 'rmdir');
+    const burial = await stopAt(
+      s,
+      'undertaker',
+      (p) => bury(p.q, session, { proved: false, reason: 'no heartbeat' }),
+      (c) => c.op === 'rmdir',
+    );
     s.ids['later'] = await given(s);
     await s.world.alone('w-again', (p) => claimAll(p, session));
     expect(await goOn(s, burial)).toBe('alive');
@@ -367,7 +395,12 @@ describe('burial', () => {
     s.id = await given(s);
     const session = await claimedBy(s, 'w');
     s.oracle.condemn(session, await s.world.process('x'));
-    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: false, reason: 'no heartbeat' }), (c) => c.op === 'rmdir');
+    const burial = await stopAt(
+      s,
+      'undertaker',
+      (p) => bury(p.q, session, { proved: false, reason: 'no heartbeat' }),
+      (c) => c.op === 'rmdir',
+    );
     await s.world.alone('by hand', async (p) => {
       s.oracle.wished(s.id, p);
       await p.q.fsx.create(`${p.q.lay.session(session)}/${s.id}.a1.cancel`, '');
@@ -410,7 +443,12 @@ describe('cancel', () => {
   async function orphan(s: Stage): Promise<{ burial: Job<unknown>; request: () => Promise<void>; session: string }> {
     s.id = await given(s);
     const session = await dead(s, 1);
-    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }), (c) => c.op === 'rmdir');
+    const burial = await stopAt(
+      s,
+      'undertaker',
+      (p) => bury(p.q, session, { proved: true, reason: 'died' }),
+      (c) => c.op === 'rmdir',
+    );
     const request = async (): Promise<void> => {
       await s.world.alone('late', async (p) => {
         s.oracle.wished(s.id, p);
@@ -424,7 +462,12 @@ describe('cancel', () => {
     const s = await begin();
     s.id = await given(s);
     const session = await dead(s, 1);
-    const job = await stopAt(s, 'cancel', (p) => cancel(s, p), (c) => c.path.endsWith('.cancel'));
+    const job = await stopAt(
+      s,
+      'cancel',
+      (p) => cancel(s, p),
+      (c) => c.path.endsWith('.cancel'),
+    );
     await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }));
     await goOn(s, job);
     expect(stateOf(s)).toBe('canceled');
@@ -434,11 +477,44 @@ describe('cancel', () => {
     const s = await begin();
     s.id = await given(s);
     const session = await dead(s, 1);
-    const job = await stopAt(s, 'cancel', (p) => cancel(s, p), (c) => c.path.endsWith('.cancel'));
-    const burial = await stopAt(s, 'undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }), (c) => c.op === 'rmdir');
+    const job = await stopAt(
+      s,
+      'cancel',
+      (p) => cancel(s, p),
+      (c) => c.path.endsWith('.cancel'),
+    );
+    const burial = await stopAt(
+      s,
+      'undertaker',
+      (p) => bury(p.q, session, { proved: true, reason: 'died' }),
+      (c) => c.op === 'rmdir',
+    );
     await goOn(s, job);
     expect(stateOf(s)).toBe('canceled');
     expect(await goOn(s, burial)).toBe('buried');
+  });
+
+  it('looks for the task again when an older request goes away while its own is being added to it', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    await s.world.alone('first', (p) => cancel(s, p));
+    const job = await stopAt(s, 'second', (p) => cancelTask(p.q, s.id, { reason: null, now: true, by: null }), (c) => c.op === 'write');
+    await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }));
+    await expect(goOn(s, job)).rejects.toMatchObject({ code: 'WRONG_STATE' });
+    expect([stateOf(s), namesIn(s, 'running')]).toEqual(['canceled', []]);
+  });
+
+  it('E2: a second request adds to the first: at once, and for the reason that was given', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await dead(s, 1);
+    const request = { reason: 'a reason of some length', now: false, by: null };
+    await s.world.alone('first', (p) => cancelTask(p.q, s.id, request));
+    await s.world.alone('second', (p) => cancelTask(p.q, s.id, { reason: null, now: true, by: null }));
+    expect(await s.world.alone('worker', (p) => readCancel(p.q, session, s.id, 1))).toEqual({ ...request, now: true });
+    await s.world.alone('third', (p) => cancelTask(p.q, s.id, { reason: 'short', now: false, by: null }));
+    expect(await s.world.alone('worker', (p) => readCancel(p.q, session, s.id, 1))).toEqual({ reason: 'short', now: true, by: null });
   });
 
   it('is carried on from a session that the task has left: canceled where it rests', async () => {
@@ -513,7 +589,12 @@ describe('cancel', () => {
     const session = await claimedBy(s, 'w');
     s.oracle.condemn(session, await s.world.process('x'));
     await s.world.alone('cancel', (p) => cancel(s, p));
-    const job = await stopAt(s, 'finisher', (p) => settle(p.q, session, outcomeOf(s.id, 1, queued)), (c) => c.op === 'unlink' && c.path.endsWith('.cancel'));
+    const job = await stopAt(
+      s,
+      'finisher',
+      (p) => settle(p.q, session, outcomeOf(s.id, 1, queued)),
+      (c) => c.op === 'unlink' && c.path.endsWith('.cancel'),
+    );
     expect(stateOf(s)).toBe('canceled');
     // Dead before it could unlink the request: whoever comes next drops it.
     s.world.crash(job.proc);
@@ -610,7 +691,12 @@ describe('set', () => {
   it('that was only stopped, and buried meanwhile, brings nothing back', async () => {
     const s = await begin();
     s.id = await given(s);
-    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }), (c) => c.op === 'rename' && c.path.endsWith('.new'));
+    const job = await stopAt(
+      s,
+      'set',
+      (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }),
+      (c) => c.op === 'rename' && c.path.endsWith('.new'),
+    );
     const { session } = [...known(s).spots.values()][0]!;
     const undertaker = await s.world.process('undertaker');
     s.oracle.condemn(session!, undertaker);
@@ -629,7 +715,12 @@ describe('set', () => {
   it('that meets a request to cancel moves the task to canceled', async () => {
     const s = await begin();
     s.id = await given(s);
-    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { priority: 7 }), (c) => c.op === 'rename' && c.path.endsWith('.new'));
+    const job = await stopAt(
+      s,
+      'set',
+      (p) => setTask(p.q, p.facts, s.id, { priority: 7 }),
+      (c) => c.op === 'rename' && c.path.endsWith('.new'),
+    );
     await s.world.alone('cancel', (p) => cancel(s, p));
     await goOn(s, job);
     expect(stateOf(s)).toBe('canceled');
@@ -648,7 +739,12 @@ describe('set', () => {
   it('does not let a delayed task with a key or parents pass them by when it is due meanwhile', async () => {
     const s = await begin();
     s.id = await given(s, { delayMs: 1000, key: 'k' });
-    const job = await stopAt(s, 'set', (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }), (c) => c.op === 'rename' && c.path.endsWith('.new'));
+    const job = await stopAt(
+      s,
+      'set',
+      (p) => setTask(p.q, p.facts, s.id, { labels: { v: '1' } }),
+      (c) => c.op === 'rename' && c.path.endsWith('.new'),
+    );
     s.world.advance(5000);
     await goOn(s, job);
     expect(stateOf(s)).toBe('delayed');
@@ -663,7 +759,12 @@ describe('dependants', () => {
   it('the child looks last: a parent that ended before the marker was made is seen', async () => {
     const s = await begin();
     s.ids['parent'] = await given(s);
-    const job = await stopAt(s, 'submit', (p) => submit(s, p, after(s.ids['parent']!)), (c) => c.op === 'create' && c.path.startsWith('after/'));
+    const job = await stopAt(
+      s,
+      'submit',
+      (p) => submit(s, p, after(s.ids['parent']!)),
+      (c) => c.op === 'create' && c.path.startsWith('after/'),
+    );
     await s.world.alone('w', (p) => runOne(p, s.oracle, 0));
     s.id = (await goOn(s, job))!;
     expect(stateOf(s)).toBe('queued');
@@ -730,7 +831,12 @@ describe('dependants', () => {
   it('the sweep of waiting reads the parents from the child itself, whoever died before it made its markers', async () => {
     const s = await begin();
     s.ids['parent'] = await given(s);
-    const job = await stopAt(s, 'submit', (p) => submit(s, p, after(s.ids['parent']!)), (c) => c.path.startsWith('after/'));
+    const job = await stopAt(
+      s,
+      'submit',
+      (p) => submit(s, p, after(s.ids['parent']!)),
+      (c) => c.path.startsWith('after/'),
+    );
     s.world.crash(job.proc);
     s.id = [...s.oracle.tasks.keys()].find((id) => id !== s.ids['parent'])!;
     await s.world.alone('w', (p) => runOne(p, s.oracle, 0));
@@ -742,7 +848,12 @@ describe('dependants', () => {
   it('H2: a child that the sweep skipped for one who died before it made its markers is found by the retry of its parent', async () => {
     const s = await begin();
     s.ids['parent'] = await given(s);
-    const job = await stopAt(s, 'submit', (p) => submit(s, p, after(s.ids['parent']!)), (c) => c.path.startsWith('after/'));
+    const job = await stopAt(
+      s,
+      'submit',
+      (p) => submit(s, p, after(s.ids['parent']!)),
+      (c) => c.path.startsWith('after/'),
+    );
     s.world.crash(job.proc);
     s.id = [...s.oracle.tasks.keys()].find((id) => id !== s.ids['parent'])!;
     await s.world.alone('w', (p) => runOne(p, s.oracle, 1));
@@ -790,7 +901,12 @@ describe('keys', () => {
 
   it('such a submit never runs when another has the key', async () => {
     const s = await begin();
-    const job = await stopAt(s, 'submit', (p) => submit(s, p, keyed), (c) => c.path.startsWith('keys/') && c.op === 'rename');
+    const job = await stopAt(
+      s,
+      'submit',
+      (p) => submit(s, p, keyed),
+      (c) => c.path.startsWith('keys/') && c.op === 'rename',
+    );
     s.world.crash(job.proc);
     s.id = [...s.oracle.tasks.keys()][0]!;
     s.ids['other'] = await given(s, { ...keyed, delayMs: 100_000 });
@@ -852,6 +968,27 @@ describe('keys', () => {
   });
 });
 
+describe('replace', () => {
+  const file = 'runs/aaaa/bb/x.json';
+
+  it('writes again what a sweeper took from under its hands', async () => {
+    const s = await begin();
+    const job = await stopAt(s, 'writer', (p) => replace(p.q, s.world.absolute(file), 'new'), isMove('tmp/', file));
+    s.world.advance(1000);
+    await s.world.alone('sweeper', (p) => sweepTmp(p.q, 500));
+    await goOn(s, job);
+    expect(fs.readFileSync(s.world.absolute(file), 'utf8')).toBe('new');
+  });
+
+  it('knows by the content that it was done when the reply was lost', async () => {
+    const s = await begin();
+    await s.world.alone('before', (p) => replace(p.q, s.world.absolute(file), 'old'));
+    lose(s, isMove('tmp/', file), 'ENOENT');
+    await s.world.alone('writer', (p) => replace(p.q, s.world.absolute(file), 'new'));
+    expect([fs.readFileSync(s.world.absolute(file), 'utf8'), namesIn(s, 'tmp')]).toEqual(['new', []]);
+  });
+});
+
 describe('looking for a task', () => {
   it('says that there is none only when every listing was a strong one', async () => {
     const s = await begin({ network: true, seed: 5 });
@@ -870,7 +1007,12 @@ describe('looking for a task', () => {
 
   it('a directory whose parent is tidied away under the hands of whoever makes it is made all the same', async () => {
     const s = await begin();
-    const job = await stopAt(s, 'maker', (p) => mkdirp(p.q.fsx, `${p.q.dir}/held/aaaa/bb`), (c) => c.op === 'mkdir' && c.path === 'held/aaaa/bb' && there(s, 'held/aaaa'));
+    const job = await stopAt(
+      s,
+      'maker',
+      (p) => mkdirp(p.q.fsx, `${p.q.dir}/held/aaaa/bb`),
+      (c) => c.op === 'mkdir' && c.path === 'held/aaaa/bb' && there(s, 'held/aaaa'),
+    );
     fs.rmdirSync(s.world.absolute('held/aaaa'));
     await goOn(s, job);
     expect(there(s, 'held/aaaa/bb')).toBe(true);

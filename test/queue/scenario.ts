@@ -90,7 +90,18 @@ export async function play(seed: number, verbs: number): Promise<Played> {
   replaceLock(async () => async () => undefined);
   try {
     const oracle = new Oracle(world);
-    const run: Run = { world, oracle, verbs: [], workers: [], mood: 'work', sets: new Map(), ids: [], count: 0, deaths: 0, orderly: profile.rates === CALM };
+    const run: Run = {
+      world,
+      oracle,
+      verbs: [],
+      workers: [],
+      mood: 'work',
+      sets: new Map(),
+      ids: [],
+      count: 0,
+      deaths: 0,
+      orderly: profile.rates === CALM,
+    };
     world.mourners.push(() => run.deaths++);
     const rng = makeRng(seed ^ 0x5bd1e995);
     world.faults = faultsOf(world, profile.rates);
@@ -142,33 +153,51 @@ async function check(run: Run): Promise<void> {
 /** Where nothing goes wrong a verb fails only because of the state of things. */
 function answersOnly(job: Job<unknown>): void {
   const error = job.result.kind === 'error' ? job.result.error : undefined;
-  if (error instanceof TqError && (['WRONG_STATE', 'NOT_FOUND', 'DUPLICATE_KEY'].includes(error.code) || error.message.includes('taken back'))) return;
-  throw new Violation(`${job.proc.name} fails where nothing went wrong: ${String(error)}\n${job.proc.world.trace(job.proc.name).slice(-60).join('\n')}`);
+  if (
+    error instanceof TqError &&
+    (['WRONG_STATE', 'NOT_FOUND', 'DUPLICATE_KEY'].includes(error.code) || error.message.includes('taken back'))
+  )
+    return;
+  throw new Violation(
+    `${job.proc.name} fails where nothing went wrong: ${String(error)}\n${job.proc.world.trace(job.proc.name).slice(-60).join('\n')}`,
+  );
 }
 
 type Verb = (run: Run, p: Proc) => Promise<void>;
 
 const VERBS: ReadonlyArray<readonly [number, string, Verb]> = [
   [30, 'submit', submit],
-  [8, 'cancel', onOne(async (run, p, k) => {
-    const since = run.world.steps;
-    run.oracle.wished(k.id, p);
-    await cancelTask(p.q, k.id, { reason: null, now: false, by: null });
-    run.oracle.canceled(k.id, since);
-  })],
+  [
+    8,
+    'cancel',
+    onOne(async (run, p, k) => {
+      const since = run.world.steps;
+      run.oracle.wished(k.id, p);
+      await cancelTask(p.q, k.id, { reason: null, now: run.world.rng.chance(0.3), by: null });
+      run.oracle.canceled(k.id, since);
+    }),
+  ],
   [6, 'hold', onOne((_run, p, k) => holdTask(p.q, k.id, null))],
-  [8, 'release', onOne(async (_run, p, k) => {
-    k.released = true;
-    await releaseTask(p.q, k.id, null);
-  })],
+  [
+    8,
+    'release',
+    onOne(async (_run, p, k) => {
+      k.released = true;
+      await releaseTask(p.q, k.id, null);
+    }),
+  ],
   [9, 'set', onOne(set)],
   [8, 'retry', onOne((run, p, k) => retryTask(p.q, k.id, run.world.rng.chance(0.2) ? { by: null, delayMs: 20 } : { by: null }))],
-  [3, 'rm', onOne(async (run, p, k) => {
-    const force = run.world.rng.chance(0.1);
-    if (force) run.oracle.wished(k.id, p);
-    await removeTask(p.q, k.id, { force, by: null });
-    run.oracle.removed(k.id);
-  })],
+  [
+    3,
+    'rm',
+    onOne(async (run, p, k) => {
+      const force = run.world.rng.chance(0.1);
+      if (force) run.oracle.wished(k.id, p);
+      await removeTask(p.q, k.id, { force, by: null });
+      run.oracle.removed(k.id);
+    }),
+  ],
   [5, 'promote', async (_run, p) => void (await promoteDue(p.q))],
   [4, 'sweep', async (_run, p) => void (await sweepWaiting(p.q))],
   [4, 'bury the dead', async (_run, p) => buryDead(p)],
@@ -197,7 +226,10 @@ function onOne(what: (run: Run, p: Proc, k: Known) => Promise<void>): Verb {
     try {
       await what(run, p, k);
     } catch (error) {
-      if (error instanceof TqError && error.code === 'NOT_FOUND' && there && !k.removing) throw new Violation(`${p.name}: ${id} is not found and lies in ${[...k.spots.keys()].join()}\n${run.world.trace(p.name).join('\n')}`);
+      if (error instanceof TqError && error.code === 'NOT_FOUND' && there && !k.removing)
+        throw new Violation(
+          `${p.name}: ${id} is not found and lies in ${[...k.spots.keys()].join()}\n${run.world.trace(p.name).join('\n')}`,
+        );
       throw error;
     }
   };
@@ -205,7 +237,11 @@ function onOne(what: (run: Run, p: Proc, k: Known) => Promise<void>): Verb {
 
 async function submit(run: Run, p: Proc): Promise<void> {
   const { rng } = run.world;
-  const over: Partial<TaskDraft> = { priority: rng.pick([0, 0, 5]), retries: rng.int(3), backoff: { kind: 'fixed', baseMs: rng.pick([0, 10]) } };
+  const over: Partial<TaskDraft> = {
+    priority: rng.pick([0, 0, 5]),
+    retries: rng.int(3),
+    backoff: { kind: 'fixed', baseMs: rng.pick([0, 10]) },
+  };
   if (rng.chance(0.3)) {
     over.key = rng.pick(KEYS);
     over.onDup = rng.pick(['ignore', 'ignore', 'error', 'replace']);
@@ -272,7 +308,12 @@ async function settleDown(run: Run): Promise<void> {
     await check(run);
   }
   for (let round = 0; ; round++) {
-    if (round >= ROUNDS) throw new Violation(`it does not come to rest: ${open(oracle).map((k) => [...k.spots.keys()].join()).join('\n')}\n${world.trace(open(oracle)[0]?.id).join('\n')}`);
+    if (round >= ROUNDS)
+      throw new Violation(
+        `it does not come to rest: ${open(oracle)
+          .map((k) => [...k.spots.keys()].join())
+          .join('\n')}\n${world.trace(open(oracle)[0]?.id).join('\n')}`,
+      );
     await keepAll(run, String(round));
     for (let i = 0; i < 200; i++) await world.step();
     await check(run);
@@ -286,7 +327,10 @@ async function settleDown(run: Run): Promise<void> {
   oracle.final();
   // A probe of somebody who died while listing is nobody's session.
   const left = fs.readdirSync(`${world.dir}/running`).filter((name) => !name.startsWith('.p.'));
-  if (left.length > 0) throw new Violation(`running/ holds ${left.map((s) => `${s}: ${fs.readdirSync(`${world.dir}/running/${s}`).join()}`).join('; ')}\n${world.trace(left[0]).join('\n')}`);
+  if (left.length > 0)
+    throw new Violation(
+      `running/ holds ${left.map((s) => `${s}: ${fs.readdirSync(`${world.dir}/running/${s}`).join()}`).join('; ')}\n${world.trace(left[0]).join('\n')}`,
+    );
   for (const key of KEYS) await probeKey(run, key);
   checkSets(run);
 }
@@ -321,7 +365,8 @@ async function until(run: Run, done: () => boolean, what: string): Promise<void>
   for (let n = 0; ; n++) {
     await check(run);
     if (done()) return;
-    if (n > 300_000 || !(await run.world.step())) throw new Violation(`${what}: not after ${n} calls\n${run.world.trace().slice(-60).join('\n')}`);
+    if (n > 300_000 || !(await run.world.step()))
+      throw new Violation(`${what}: not after ${n} calls\n${run.world.trace().slice(-60).join('\n')}`);
   }
 }
 
@@ -330,10 +375,14 @@ async function probeKey(run: Run, key: string): Promise<void> {
   const { world, oracle } = run;
   const tokens = fs.existsSync(`${world.dir}/${keyDir(key)}`) ? fs.readdirSync(`${world.dir}/${keyDir(key)}`) : [];
   // One that is held without the key asks for it when it is released.
-  const holder = [...oracle.tasks.values()].find((k) => tokens.some((t) => t.endsWith(`.${k.id}`)) && [...k.spots.values()].some((s) => !isTerminal(s.state)));
+  const holder = [...oracle.tasks.values()].find(
+    (k) => tokens.some((t) => t.endsWith(`.${k.id}`)) && [...k.spots.values()].some((s) => !isTerminal(s.state)),
+  );
   const made = await world.alone('probe', (p) => submitTask(p.q, draft({ key })));
-  if (made!.existing === true && holder === undefined) throw new Violation(`the key ${key} is held by ${made!.id} at the end, which is not unfinished\n${world.trace(key).join('\n')}`);
-  if (made!.existing !== true && holder !== undefined) throw new Violation(`the key ${key} was given to another although ${holder.id} is unfinished\n${world.trace(holder.id).join('\n')}`);
+  if (made!.existing === true && holder === undefined)
+    throw new Violation(`the key ${key} is held by ${made!.id} at the end, which is not unfinished\n${world.trace(key).join('\n')}`);
+  if (made!.existing !== true && holder !== undefined)
+    throw new Violation(`the key ${key} was given to another although ${holder.id} is unfinished\n${world.trace(holder.id).join('\n')}`);
 }
 
 /** The last change that was promised is in the file. */
@@ -346,7 +395,9 @@ function checkSets(run: Run): void {
     const mine = list.find((s) => s.value === labels?.['v']);
     const after = mine === undefined ? list : list.filter((s) => s.from > mine.to);
     // A set that failed may have been made all the same; one that was promised and overtaken by nobody must be there.
-    if (after.length > 0 && mine !== undefined) throw new Violation(`${id} has the label of an older set\n${run.world.trace(id).join('\n')}`);
-    if (mine === undefined && labels?.['v'] === undefined) throw new Violation(`${id} has lost what was set\n${run.world.trace(id).join('\n')}`);
+    if (after.length > 0 && mine !== undefined)
+      throw new Violation(`${id} has the label of an older set\n${run.world.trace(id).join('\n')}`);
+    if (mine === undefined && labels?.['v'] === undefined)
+      throw new Violation(`${id} has lost what was set\n${run.world.trace(id).join('\n')}`);
   }
 }

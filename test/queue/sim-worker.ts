@@ -106,7 +106,10 @@ export async function recover(world: World, oracle: Oracle): Promise<void> {
 /** A worker that does all there is, successfully, and leaves. */
 export async function workOff(world: World, oracle: Oracle, name = 'worker'): Promise<void> {
   let turns = 0;
-  const busy = (): boolean => [...oracle.tasks.values()].some((k) => [...k.spots.values()].some((s) => s.state === 'queued' || s.session?.startsWith(`${name}.`) === true));
+  const busy = (): boolean =>
+    [...oracle.tasks.values()].some((k) =>
+      [...k.spots.values()].some((s) => s.state === 'queued' || s.session?.startsWith(`${name}.`) === true),
+    );
   await world.alone(name, (p) => work(p, oracle, { mood: () => (busy() && turns++ < 100 ? 'settle' : 'leave'), most: 4 }));
 }
 
@@ -131,7 +134,8 @@ export async function beginSome(p: Proc, oracle: Oracle, most: number): Promise<
 
 /** Trouble of the file system is what it is tested with; anything else is a mistake. */
 export function rethrowUnexpected(error: unknown): void {
-  if (error instanceof Violation || !(error instanceof RevokedError || error instanceof TqError || errnoOf(error) !== undefined)) throw error;
+  if (error instanceof Violation || !(error instanceof RevokedError || error instanceof TqError || errnoOf(error) !== undefined))
+    throw error;
 }
 
 function pause(ms: number): Promise<void> {
@@ -171,7 +175,8 @@ async function turn(w: SimWorker, wishes: WorkerWishes, mood: 'work' | 'settle')
 async function claimSome(w: SimWorker, most: number): Promise<boolean> {
   if (w.p.world.rng.chance(0.3)) w.window = emptyWindow();
   const atStep = w.p.world.steps;
-  const has = (id: string, attempt: number): boolean => w.runs.has(nameOf({ id, attempt })) || w.pending.some((c) => c.id === id && c.attempt === attempt);
+  const has = (id: string, attempt: number): boolean =>
+    w.runs.has(nameOf({ id, attempt })) || w.pending.some((c) => c.id === id && c.attempt === attempt);
   const rules = { serves: () => true, leave: () => false, has, taken: (c: Claimed) => void w.pending.push({ ...c, atStep }) };
   return (await claim(w.p.q, w.session, w.window, rules, most)).length > 0;
 }
@@ -189,7 +194,10 @@ async function startOne(w: SimWorker): Promise<void> {
   const now = await serverNow(q);
   if (task.expiresAt !== undefined && now >= task.expiresAt && tally.firstStartedAt === null) {
     await writeWhy(q, c.id, c.attempt, 'skipped', { at: now, by: null, reason: 'expired' });
-    run.kept = await outcomeOf(w, run, { how: 'rejected', reason: 'expired', exitCode: null }, false, { state: 'skipped', reason: 'expired' });
+    run.kept = await outcomeOf(w, run, { how: 'rejected', reason: 'expired', exitCode: null }, false, {
+      state: 'skipped',
+      reason: 'expired',
+    });
     await settleRun(w, run);
     return;
   }
@@ -227,7 +235,8 @@ async function finishOne(w: SimWorker, name: string, how: 'chance' | 'succeed' |
     if (run.canceled) ended = { how: 'cause', kind: 'canceled' };
     else if (how === 'fail') ended = { how: 'exited', code: 1 };
     else if (how === 'hand back') ended = { how: 'cause', kind: 'preempted' };
-    else if (how === 'chance') ended = rng.pick<Ended>([ended, ended, { how: 'exited', code: 1 }, { how: 'exited', code: 75 }, { how: 'cause', kind: 'preempted' }]);
+    else if (how === 'chance')
+      ended = rng.pick<Ended>([ended, ended, { how: 'exited', code: 1 }, { how: 'exited', code: 75 }, { how: 'cause', kind: 'preempted' }]);
     run.kept = await outcomeOf(w, run, ended, true);
     w.oracle.end(run.claimed.id, run.claimed.attempt);
   }
@@ -310,7 +319,14 @@ async function beat(w: SimWorker): Promise<boolean> {
     const name = `${e.id}.a${e.n}`;
     if (e.cancel || before.has(name)) continue;
     busy = true;
-    await settleLost(q, w.session, e.id, e.n, 'claimed, but never started', entries.some((c) => c.cancel && c.id === e.id && c.n === e.n));
+    await settleLost(
+      q,
+      w.session,
+      e.id,
+      e.n,
+      'claimed, but never started',
+      entries.some((c) => c.cancel && c.id === e.id && c.n === e.n),
+    );
   }
   return busy;
 }

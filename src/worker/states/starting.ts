@@ -38,6 +38,7 @@ export const starting: StateModule = {
       labels: options.labels,
       offers: options.offers,
       heartbeatMs: heartbeatMs(q, options.pollMs),
+      leaseMs: q.leaseMs,
       restartExitCode: options.restartExitCode,
       settings: {
         gate: options.gate,
