@@ -331,11 +331,22 @@ export async function mkdirp(fsx: Fsx, path: string): Promise<void> {
     } catch (error) {
       const code = errnoOf(error);
       // Perhaps it only exists in this machine's memory, and was removed and made anew since.
-      if (code === 'EEXIST') return fsx.refresh(parentOf(path));
+      if (code === 'EEXIST' && (await isRefreshed(fsx, parentOf(path)))) return;
       // The one above is missing, or was there and was tidied away as empty a moment ago.
-      if (code !== 'ENOENT' || parentOf(path) === '' || look >= MKDIR_LOOKS) throw error;
+      if ((code !== 'ENOENT' && code !== 'EEXIST') || parentOf(path) === '' || look >= MKDIR_LOOKS) throw error;
     }
     await mkdirp(fsx, parentOf(path));
+  }
+}
+
+/** False: it is gone, and what was in it too. */
+async function isRefreshed(fsx: Fsx, dir: string): Promise<boolean> {
+  try {
+    await fsx.refresh(dir);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    return false;
   }
 }
 

@@ -133,7 +133,7 @@ export function isMutation(op: FsOp): boolean {
   return !LOOKS.has(op);
 }
 
-/** The codes that a call which was done may answer: NFS takes back mkdir and link as EEXIST and the others as ENOENT, soft mounts say EIO. */
+/** The codes that a call which was done may answer: after a lost reply NFS says EEXIST or ENOENT, a soft mount EIO. */
 export function lostCodes(op: FsOp): readonly string[] {
   switch (op) {
     case 'rename':
@@ -676,8 +676,8 @@ export function draft(over: Partial<TaskDraft> = {}): TaskDraft {
   };
 }
 
-/** The seed of a run: `TQ_SEED`, or one that differs from run to run. */
+/** The seed of a run: `TQ_SEED`, else always the same one, so that a failure can be played again. */
 export function seedOf(): number {
   const given = process.env['TQ_SEED'];
-  return given === undefined || given === '' ? Math.floor(Math.random() * 2 ** 31) : Number(given);
+  return given === undefined || given === '' ? 20_261_121 : Number(given);
 }

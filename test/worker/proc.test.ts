@@ -62,7 +62,7 @@ test('a process is known by number and start, and is gone as soon as it is a zom
   expect(isSameProcess({ pid: process.pid, start: `${mine}1` })).toBe(false);
   expect(startTimeOf(2 ** 30)).toBeNull();
   // The shell that was there became a sleep, which never waits for the child it got.
-  const parent = start(['sh', '-c', 'true & echo $! > pids; exec sleep 1000']);
+  const parent = start(['sh', '-c', 'sleep 0.3 & echo $! > pids; exec sleep 1000']);
   const [zombie = 0] = await pidsIn(`${place.dir}/pids`, 1);
   await until('it is a zombie', () => fs.readFileSync(`/proc/${zombie}/stat`, 'utf8').includes(') Z '));
   expect(startTimeOf(zombie)).toBeNull();
