@@ -12,6 +12,7 @@ const CHECKS = [
   { name: 'build', command: tool('node'), args: ['bin/build.mjs'] },
   { name: 'types', command: tool('tsc'), args: ['--noEmit'] },
   { name: 'lint', command: tool('oxlint'), args: [] },
+  { name: 'format', command: tool('oxfmt'), args: ['--check', 'src', 'test', 'bin'] },
 ];
 
 install();

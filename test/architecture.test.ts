@@ -115,9 +115,7 @@ describe('the rooms of the source', () => {
     expect(importersOf('proper-lockfile')).toEqual(['src/queue/lock.ts']);
     // child starts tasks and helpers; the other two ask the system a question and wait for its answer (ps, the gate).
     expect(importersOf('node:child_process')).toEqual(['src/worker/child.ts', 'src/worker/proc.ts']);
-    expect(['src/worker/proc.ts'].filter((file) => /\b(?:spawn|execFile|fork)\(/.test(code(file)))).toEqual(
-      [],
-    );
+    expect(['src/worker/proc.ts'].filter((file) => /\b(?:spawn|execFile|fork)\(/.test(code(file)))).toEqual([]);
     expect(sources.filter((file) => /\bBun\s*\.\s*spawn/.test(code(file)) && file !== 'src/worker/child.ts')).toEqual([]);
   });
 

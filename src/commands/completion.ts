@@ -58,7 +58,10 @@ function bash(specs: readonly CommandSpec[]): string {
     const words = [...(spec.subs ?? []).map(lastWord), ...flagWords(spec)].join(' ');
     return `      ${pattern}) words='${words}'${list === undefined ? '' : `; list="${LISTS[list].replaceAll('$', '\\$')}"`} ;;`;
   };
-  const cases = specs.flatMap((spec) => [...(spec.subs ?? []).map((sub) => caseOf(sub, `'${sub.name}'`)), caseOf(spec, `'${spec.name} '*`)]);
+  const cases = specs.flatMap((spec) => [
+    ...(spec.subs ?? []).map((sub) => caseOf(sub, `'${sub.name}'`)),
+    caseOf(spec, `'${spec.name} '*`),
+  ]);
   return `_tq() {
   local current=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} words='' list=''
   if [ "$COMP_CWORD" -eq 1 ]; then
@@ -91,7 +94,8 @@ function fish(specs: readonly CommandSpec[]): string {
     for (const one of [spec, ...(spec.subs ?? [])]) {
       const [verb, sub] = one.name.split(' ');
       const here = `'__fish_seen_subcommand_from ${verb}${sub === undefined ? '' : `; and __fish_seen_subcommand_from ${sub}`}'`;
-      if (sub === undefined) for (const s of one.subs ?? []) lines.push(`complete -c tq -n ${here} -a ${lastWord(s)} -d ${fishQuote(s.summary)}`);
+      if (sub === undefined)
+        for (const s of one.subs ?? []) lines.push(`complete -c tq -n ${here} -a ${lastWord(s)} -d ${fishQuote(s.summary)}`);
       const list = listOf(one);
       if (list !== undefined) lines.push(`complete -c tq -n ${here} -a ${fishQuote(`(${LISTS[list]} 2>/dev/null)`)}`);
       for (const [name, flag] of Object.entries(allFlags(one))) {

@@ -23,7 +23,15 @@ export const command = defineCommand({
   async run(ctx) {
     const { io } = ctx;
     const q = await ctx.queue();
-    const findings = await examine({ q, facts: hostFacts(), fix: ctx.flags.fix === true, machine, say: io.err, endLeftovers, serves: (worker, wanted) => unable(worker, wanted) === undefined });
+    const findings = await examine({
+      q,
+      facts: hostFacts(),
+      fix: ctx.flags.fix === true,
+      machine,
+      say: io.err,
+      endLeftovers,
+      serves: (worker, wanted) => unable(worker, wanted) === undefined,
+    });
     if (ctx.json) printJson(findings, io);
     else for (const finding of findings) printFinding(finding, io);
     return findings.some((f) => f.level === 'error' && f.fixed !== true) ? EXIT.no : EXIT.ok;
@@ -47,7 +55,9 @@ const STYLES: Record<Finding['level'], Style> = { error: 'red', warning: 'yellow
 const WIDTH = 'warning'.length;
 
 function printFinding(f: Finding, io: Io): void {
-  io.out(`${io.paint(f.fixed === true ? 'green' : STYLES[f.level], (f.fixed === true ? 'fixed' : f.level).padEnd(WIDTH))}  ${f.code}: ${visible(f.message)}\n`);
+  io.out(
+    `${io.paint(f.fixed === true ? 'green' : STYLES[f.level], (f.fixed === true ? 'fixed' : f.level).padEnd(WIDTH))}  ${f.code}: ${visible(f.message)}\n`,
+  );
   if (f.level === 'ok' || f.fixed === true) return;
   if (f.file !== undefined) io.out(`${' '.repeat(WIDTH)}  ${visible(f.file)}\n`);
   if (f.fix !== undefined) io.out(`${' '.repeat(WIDTH)}  ${io.paint('dim', visible(f.fix))}\n`);

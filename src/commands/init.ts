@@ -32,7 +32,9 @@ export const command = defineCommand({
     const leaseMs = flags.lease === undefined ? null : leaseOf(flags.lease);
     const dir = path.resolve(ctx.system.cwd(), ctx.args[0] ?? flags.dir ?? '.tq');
     if (fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory() === false) {
-      throw new TqError('REFUSED', `cannot make a queue in ${visible(dir)}: it is not a directory`, { hint: 'name a new or an empty directory' });
+      throw new TqError('REFUSED', `cannot make a queue in ${visible(dir)}: it is not a directory`, {
+        hint: 'name a new or an empty directory',
+      });
     }
     const made = await initQueue(dir, { shared: flags.shared === true, leaseMs });
     if (!made) io.err(`a queue already: ${visible(dir)}; nothing was changed`);
@@ -44,6 +46,7 @@ export const command = defineCommand({
 
 function leaseOf(text: string): number {
   const ms = parseDuration(text, '--lease');
-  if (ms < SHORTEST_LEASE_MS) throw usage(`--lease: too short: ${quoted(text)}`, `at least ${SHORTEST_LEASE_MS}ms; 30s is usual on one machine, 5m on a network`);
+  if (ms < SHORTEST_LEASE_MS)
+    throw usage(`--lease: too short: ${quoted(text)}`, `at least ${SHORTEST_LEASE_MS}ms; 30s is usual on one machine, 5m on a network`);
   return ms;
 }

@@ -10,7 +10,9 @@ import type { System } from '../system.ts';
 export function report(system: System, variable: string, verb: string, text: string): void {
   const file = system.env[variable];
   if (file === undefined || file === '') {
-    throw new TqError('REFUSED', `tq ${verb} works inside a running task only: $${variable} is not set`, { hint: `call it from the command of a task: tq help ${verb}` });
+    throw new TqError('REFUSED', `tq ${verb} works inside a running task only: $${variable} is not set`, {
+      hint: `call it from the command of a task: tq help ${verb}`,
+    });
   }
   const aside = `${file}.${system.pid}`;
   try {

@@ -29,7 +29,14 @@ export const command = defineCommand({
       async run({ json, io, queue }) {
         const rows = await queuesOf(await queue());
         if (json) printJson(rows, io);
-        else if (rows.length > 0) io.out(table(COLUMNS, rows.map((r) => [visible(r.queue), String(r.queued), String(r.running), visible(r.workers.join(' '))]), io));
+        else if (rows.length > 0)
+          io.out(
+            table(
+              COLUMNS,
+              rows.map((r) => [visible(r.queue), String(r.queued), String(r.running), visible(r.workers.join(' '))]),
+              io,
+            ),
+          );
         return 0;
       },
     }),
@@ -50,7 +57,12 @@ export const command = defineCommand({
   ],
 });
 
-const COLUMNS: readonly Column[] = [{ title: 'QUEUE' }, { title: 'QUEUED', align: 'right' }, { title: 'RUNNING', align: 'right' }, { title: 'WORKERS', shrinkTo: 16 }];
+const COLUMNS: readonly Column[] = [
+  { title: 'QUEUE' },
+  { title: 'QUEUED', align: 'right' },
+  { title: 'RUNNING', align: 'right' },
+  { title: 'WORKERS', shrinkTo: 16 },
+];
 
 interface QueueRow {
   queue: string;

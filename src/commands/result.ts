@@ -22,7 +22,9 @@ export const command = defineCommand({
     const text = word === '-' ? ctx.system.readStdin().toString('utf8') : word;
     readJson(text, 'JSON');
     if (Buffer.byteLength(text) > LARGEST) {
-      throw new TqError('REFUSED', `tq result: ${Buffer.byteLength(text)} bytes, at most ${LARGEST} are kept`, { hint: 'write a file, and give its path as the result' });
+      throw new TqError('REFUSED', `tq result: ${Buffer.byteLength(text)} bytes, at most ${LARGEST} are kept`, {
+        hint: 'write a file, and give its path as the result',
+      });
     }
     report(ctx.system, 'TQ_RESULT_FILE', 'result', text);
     return 0;

@@ -35,7 +35,8 @@ export const command = defineCommand({
       },
       begin: async (q, tasks) => {
         // All are asked to end before the first is waited for.
-        for (const { id, at } of tasks) if (force && !isTerminal(at.state)) await quietly(cancelTask(q, id, { reason: 'removed', now: false, by }));
+        for (const { id, at } of tasks)
+          if (force && !isTerminal(at.state)) await quietly(cancelTask(q, id, { reason: 'removed', now: false, by }));
       },
       change: (q, { id }) => removeTask(q, id, { force, by }),
     });

@@ -37,8 +37,13 @@ export const command = defineCommand({
 const MOST = '20';
 
 async function printFrame(ctx: Ctx): Promise<void> {
-  const [{ command: status }, { command: ls }, { list: workers }] = await Promise.all([import('./status.ts'), import('./ls.ts'), import('./worker-look.ts')]);
-  const part = (run: NonNullable<CommandSpec['run']>, flags: Record<string, string | string[] | true> = {}): Promise<string> => printed(ctx, run, flags);
+  const [{ command: status }, { command: ls }, { list: workers }] = await Promise.all([
+    import('./status.ts'),
+    import('./ls.ts'),
+    import('./worker-look.ts'),
+  ]);
+  const part = (run: NonNullable<CommandSpec['run']>, flags: Record<string, string | string[] | true> = {}): Promise<string> =>
+    printed(ctx, run, flags);
   const parts = [
     await part((c) => status.run!(c)),
     await part(workers),

@@ -28,40 +28,62 @@ interface Asked {
 }
 
 export function wake(ctx: Ctx): Promise<number> {
-  return forEachWorker(ctx, () => true, (q, w) => askToBe(q, w, 'awake', {}));
+  return forEachWorker(
+    ctx,
+    () => true,
+    (q, w) => askToBe(q, w, 'awake', {}),
+  );
 }
 
 export function sleep(ctx: Ctx): Promise<number> {
   const { flags } = ctx;
   const until = typeof flags['for'] === 'string' ? ctx.system.now() + parseDuration(flags['for'], '--for') : null;
-  return forEachWorker(ctx, () => true, (q, w) => askToBe(q, w, 'asleep', { now: flags['now'] === true, until }));
+  return forEachWorker(
+    ctx,
+    () => true,
+    (q, w) => askToBe(q, w, 'asleep', { now: flags['now'] === true, until }),
+  );
 }
 
 export function stop(ctx: Ctx): Promise<number> {
-  return forEachWorker(ctx, (w) => w.alive, async (q, w) => {
-    mustLive(w, 'stop');
-    await writeWant(q, w.name, formatWant('offline', { now: ctx.flags['now'] === true }));
-  });
+  return forEachWorker(
+    ctx,
+    (w) => w.alive,
+    async (q, w) => {
+      mustLive(w, 'stop');
+      await writeWant(q, w.name, formatWant('offline', { now: ctx.flags['now'] === true }));
+    },
+  );
 }
 
 export function restart(ctx: Ctx): Promise<number> {
-  return forEachWorker(ctx, (w) => w.alive, async (q, w) => {
-    mustLive(w, 'restart');
-    if (w.file?.restartExitCode === undefined || w.file.restartExitCode === null) {
-      throw new TqError('REFUSED', `cannot restart ${w.name}: it was started without --restart-exit-code`, {
-        hint: `tq worker stop ${w.name}, then start it by hand`,
-      });
-    }
-    await writeWant(q, w.name, formatWant('restart', { now: ctx.flags['now'] === true }));
-  });
+  return forEachWorker(
+    ctx,
+    (w) => w.alive,
+    async (q, w) => {
+      mustLive(w, 'restart');
+      if (w.file?.restartExitCode === undefined || w.file.restartExitCode === null) {
+        throw new TqError('REFUSED', `cannot restart ${w.name}: it was started without --restart-exit-code`, {
+          hint: `tq worker stop ${w.name}, then start it by hand`,
+        });
+      }
+      await writeWant(q, w.name, formatWant('restart', { now: ctx.flags['now'] === true }));
+    },
+  );
 }
 
 export function remove(ctx: Ctx): Promise<number> {
-  return forEachWorker(ctx, (w) => !w.alive, async (q, w) => {
-    if (w.alive) throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it is alive`, { hint: `tq worker stop ${w.name}` });
-    if (await forgetWorker(q, hostFacts(), w.name)) return;
-    throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it died and is not buried yet`, { hint: 'any other worker buries it, or tq doctor --fix' });
-  });
+  return forEachWorker(
+    ctx,
+    (w) => !w.alive,
+    async (q, w) => {
+      if (w.alive) throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it is alive`, { hint: `tq worker stop ${w.name}` });
+      if (await forgetWorker(q, hostFacts(), w.name)) return;
+      throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it died and is not buried yet`, {
+        hint: 'any other worker buries it, or tq doctor --fix',
+      });
+    },
+  );
 }
 
 /** Asking for what it is already takes back what was asked before and not done yet. */
@@ -116,7 +138,9 @@ async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, one: (q: Que
   for (const error of failures) printError(error, error.exit, ctx.json, ctx.io);
   if (!ctx.json || done.length > 0 || failures.length === 0) printIds(ctx, done);
   if (failures.length === 0) return EXIT.ok;
-  return words === 1 || failures.length === words && failures.every((e) => e.exit === failures[0]!.exit) ? failures[0]!.exit : EXIT.refused;
+  return words === 1 || (failures.length === words && failures.every((e) => e.exit === failures[0]!.exit))
+    ? failures[0]!.exit
+    : EXIT.refused;
 }
 
 /** Everybody with a directory, with whether they are alive: by the heartbeat, unless this machine can tell that they are dead. */

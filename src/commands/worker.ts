@@ -31,7 +31,10 @@ export const command = defineCommand({
   examples: [
     { command: 'tq worker -j 4', text: 'four tasks at once, until stopped' },
     { command: 'tq worker --until-empty', text: 'until nothing is left that it could take' },
-    { command: "tq worker --hours '22:00-06:00 mon-fri' --gate 'test ! -e /tmp/busy'", text: 'at night, and only when the machine is free' },
+    {
+      command: "tq worker --hours '22:00-06:00 mon-fri' --gate 'test ! -e /tmp/busy'",
+      text: 'at night, and only when the machine is free',
+    },
     { command: 'tq worker sleep node1 --for 2h', text: 'node1 takes nothing for two hours' },
     { command: "tq worker stop 'gpu*'", text: 'every worker whose name begins with gpu leaves when its tasks are done' },
   ],
@@ -199,6 +202,9 @@ function variable(word: string): [string, string] {
 
 /** A host name as a worker's name: what does not fit in a file name becomes `-`. */
 function safeName(host: string): string {
-  const name = host.replaceAll(/[^A-Za-z0-9._-]/g, '-').replace(/^[.-]+/, '').slice(0, 64);
+  const name = host
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^[.-]+/, '')
+    .slice(0, 64);
   return name === '' ? 'worker' : name;
 }

@@ -75,7 +75,15 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
  * Publishes `lost` for an entry that its session does not run any more (what is there already counts) and makes the move that
  * the outcome names. Never look, then move. `began`: whether its command did, where the caller knows; else its log tells.
  */
-export async function settleLost(q: Queue, session: string, id: string, n: number, reason: string, canceled: boolean, began?: boolean): Promise<void> {
+export async function settleLost(
+  q: Queue,
+  session: string,
+  id: string,
+  n: number,
+  reason: string,
+  canceled: boolean,
+  began?: boolean,
+): Promise<void> {
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
   const task = await readClaimed(q, file, id);
   if (task === undefined) return;

@@ -77,7 +77,15 @@ export async function claim(q: Queue, session: string, w: Window, rules: ClaimRu
   return claimed;
 }
 
-async function claimFrom(q: Queue, session: string, w: Window, rules: ClaimRules, count: number, claimed: Claimed[], skipped: Set<string>): Promise<void> {
+async function claimFrom(
+  q: Queue,
+  session: string,
+  w: Window,
+  rules: ClaimRules,
+  count: number,
+  claimed: Claimed[],
+  skipped: Set<string>,
+): Promise<void> {
   let unlock: Unlock | undefined;
   let locked = '';
   try {
@@ -187,7 +195,8 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
         w.dirs.push(dir);
         for (const name of await listOrEmpty(q.fsx, dir, strong)) {
           const e = parseEntry(name);
-          if (e !== undefined && !e.cancel && !skipped.has(e.id) && !skipped.has(name)) w.entries.push({ id: e.id, n: e.n, lane: lanes[i]!, priority, dir });
+          if (e !== undefined && !e.cancel && !skipped.has(e.id) && !skipped.has(name))
+            w.entries.push({ id: e.id, n: e.n, lane: lanes[i]!, priority, dir });
         }
         heads[i] = await cursors[i]!.next();
       }

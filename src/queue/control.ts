@@ -9,7 +9,7 @@ import { serverNow } from './clock.ts';
 import { linkToParents, releasedMark, reviveDependants, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
-import { admitRetried, holdsKey, keyHolder } from './keys.ts';
+import { admitRetried, keyHolder } from './keys.ts';
 import { baseOf, parentOf, randomText, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
@@ -50,7 +50,13 @@ export async function holdTask(q: Queue, id: string, by: By | null): Promise<voi
       await aMoment(q);
       continue;
     }
-    const why = { at: await serverNow(q), by, reason: null, from: at.state, ...(at.place.state === 'delayed' ? { dueAt: at.place.dueAt } : {}) };
+    const why = {
+      at: await serverNow(q),
+      by,
+      reason: null,
+      from: at.state,
+      ...(at.place.state === 'delayed' ? { dueAt: at.place.dueAt } : {}),
+    };
     await writeWhy(q, id, at.n, 'held', why);
     if ((await move(q, at.file, q.lay.entry({ state: 'held' }, id, at.n))) === 'moved') return;
   }
@@ -76,14 +82,19 @@ export async function releaseTask(q: Queue, id: string, by: By | null, result?: 
     }
     const why = await readWhy(q, id, at.n, 'held');
     const dueAt = why?.dueAt ?? (at.n === 0 ? task.notBefore : undefined);
-    // What was held in a back-off had its parents checked, and they are again when its time comes; anything else asks them now. So
-    // does one that lost its key to another while it was held.
-    const waits = (task.after !== undefined && task.after.length > 0) || (task.key !== undefined && !(await holdsKey(q, task.key, id)));
-    const asks = waits && !(why?.from === 'delayed' && dueAt !== undefined && dueAt > now);
-    const place: Place = asks ? { state: 'waiting' } : timedPlace(task, now, dueAt);
+    // What was held in a back-off had its parents checked, and they are again when its time comes; anything else asks them now. One
+    // with a key asks whether it is still its own, under a name that was never in waiting.
+    const keyed = task.key !== undefined;
+    const waits = task.after !== undefined && task.after.length > 0;
+    const place: Place =
+      keyed || (waits && !(why?.from === 'delayed' && dueAt !== undefined && dueAt > now))
+        ? { state: 'waiting' }
+        : timedPlace(task, now, dueAt);
+    const n = keyed ? at.n + 1 : at.n;
     if (place.state === 'queued') await defineLane(q, task);
     if (place.state === 'waiting' && task.hold === true) await createOnce(q, releasedMark(q, id), '');
-    if ((await move(q, at.file, q.lay.entry(place, id, at.n))) !== 'moved') continue;
+    if (keyed && dueAt !== undefined) await writeWhy(q, id, n, 'waiting', { at: now, by, reason: null, dueAt });
+    if ((await move(q, at.file, q.lay.entry(place, id, n))) !== 'moved') continue;
     if (place.state === 'waiting') {
       await linkToParents(q, task);
       return (await locate(q, id))?.state ?? 'waiting';
@@ -95,7 +106,9 @@ export async function releaseTask(q: Queue, id: string, by: By | null, result?: 
 }
 
 function duplicateKey(task: Task, holder: string): TqError {
-  return new TqError('DUPLICATE_KEY', `cannot retry ${task.id}: its key ${task.key} is held by ${holder}`, { hint: `tq wait ${holder}, then try again` });
+  return new TqError('DUPLICATE_KEY', `cannot retry ${task.id}: its key ${task.key} is held by ${holder}`, {
+    hint: `tq wait ${holder}, then try again`,
+  });
 }
 
 export interface RetryOptions {
@@ -120,17 +133,18 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
     const now = await serverNow(q);
     await createOnce(q, q.lay.retried(id, at.n), `${JSON.stringify({ at: now, by: options.by })}\n`);
     const dueAt = options.delayMs === undefined ? undefined : now + options.delayMs;
-    const waits = task.key !== undefined || (task.after !== undefined && task.after.length > 0);
-    const place: Place = waits && dueAt === undefined ? { state: 'waiting' } : timedPlace(task, now, dueAt);
+    // One with a key is admitted from waiting, whenever it is due.
+    const waits = task.key !== undefined || (dueAt === undefined && task.after !== undefined && task.after.length > 0);
+    const place: Place = waits ? { state: 'waiting' } : timedPlace(task, now, dueAt);
     if (place.state === 'queued') await defineLane(q, task);
+    if (place.state === 'waiting' && dueAt !== undefined)
+      await writeWhy(q, id, at.n + 1, 'waiting', { at: now, by: options.by, reason: null, dueAt });
     if ((await move(q, at.file, q.lay.entry(place, id, at.n + 1))) !== 'moved') continue;
     await reviveDependants(q, id);
-    const faster = await admitRetried(q, task);
-    if (faster !== undefined) {
-      await cancelTask(q, id, { reason: `key ${task.key} is held by ${faster}`, now: false, by: options.by });
-      throw duplicateKey(task, faster);
-    }
-    if (place.state === 'waiting') await tryRelease(q, id);
+    if (task.key !== undefined) {
+      const faster = await admitRetried(q, task, at.n + 1);
+      if (faster !== undefined) throw duplicateKey(task, faster);
+    } else if (place.state === 'waiting') await tryRelease(q, id);
     await ring(q);
     return;
   }
@@ -191,7 +205,10 @@ export async function finishErase(q: Queue, mark: string): Promise<boolean> {
   if ('schema' in gone) {
     const { script, stdin } = gone as Partial<Task>;
     const result = await lastResult(q, id, state);
-    gone = { ...(result === undefined ? {} : { result }), erasing: { ...(script === undefined ? {} : { script }), ...(stdin === undefined ? {} : { stdin }) } };
+    gone = {
+      ...(result === undefined ? {} : { result }),
+      erasing: { ...(script === undefined ? {} : { script }), ...(stdin === undefined ? {} : { stdin }) },
+    };
     // A result must outlive the files it is read from; without one a crash leaves nothing to lose.
     if (result !== undefined) await replace(q, mark, `${JSON.stringify(gone)}\n`);
   }

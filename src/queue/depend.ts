@@ -11,7 +11,7 @@ import { entriesOf, locate, locateEnded, type Located } from './find.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
 import { bucketOf } from './layout.ts';
 import type { Queue } from './open.ts';
-import { holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
+import { confirmKey, holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
 import { readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
 import { createOnce, move, readIfThere } from './steps.ts';
@@ -65,7 +65,8 @@ export function judge(parents: readonly Parent[], states: ReadonlyArray<Terminal
       waiting ??= p.id;
       continue;
     }
-    if ((p.kind === 'after' || p.kind === 'after-each') && state !== 'done') return { kind: 'skip', parent: p.id, reason: `parent ${p.id} ended ${state}` };
+    if ((p.kind === 'after' || p.kind === 'after-each') && state !== 'done')
+      return { kind: 'skip', parent: p.id, reason: `parent ${p.id} ended ${state}` };
     if (p.kind === 'after-notok' && state === 'done') return { kind: 'skip', parent: p.id, reason: `parent ${p.id} ended done` };
   }
   return waiting === undefined ? { kind: 'go' } : { kind: 'wait', parent: waiting };
@@ -105,11 +106,14 @@ async function release(q: Queue, at: Located, task: Task, strong: boolean): Prom
     if ((await endedState(q, verdict.parent, strong)) === undefined) await unskip(q, task.id);
     return 'skipped';
   }
+  // What is kept of its due time while it waits: that of a retry or release, or of a `tq set`.
+  const dueAt = at.n === 0 ? undefined : (await readWhy(q, task.id, at.n, 'waiting'))?.dueAt;
   // A `tq set` raises the attempt too; only a retry begins a new life.
   const first = at.n === 0 || !(await retriedBetween(q, task.id, 0, at.n));
   const held = first && task.hold === true && (await readIfThere(q, releasedMark(q, task.id))) === undefined;
-  const place = held ? ({ state: 'held' } as const) : timedPlace(task, now, first ? task.notBefore : undefined);
+  const place = held ? ({ state: 'held' } as const) : timedPlace(task, now, dueAt ?? (first ? task.notBefore : undefined));
   if (place.state === 'queued') await defineLane(q, task);
+  if (at.n > 0 && !(await confirmKey(q, task))) return 'waiting';
   const moved = await move(q, at.file, q.lay.entry(place, task.id, at.n));
   if (moved !== 'moved') return 'elsewhere';
   await ring(q);

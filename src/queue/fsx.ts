@@ -33,7 +33,12 @@ export type Fault =
   | { kind: 'answer'; value: unknown };
 
 /** Called before each call with its paths; `again` repeats the raw call (for delayed duplicates). */
-export type FaultHook = (op: FsOp, path: string, target: string | undefined, again: () => Promise<unknown>) => Fault | undefined | Promise<Fault | undefined>;
+export type FaultHook = (
+  op: FsOp,
+  path: string,
+  target: string | undefined,
+  again: () => Promise<unknown>,
+) => Fault | undefined | Promise<Fault | undefined>;
 
 export interface FileInfo {
   isDirectory: boolean;
@@ -133,9 +138,23 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
 
   // Loading the pooled calls takes longer than a submit's own work, and a local disk needs none of them.
   const p = network ? fs.promises : (undefined as never);
-  const listOnce = (path: string): Promise<string[]> => call('list', path, undefined, () => fs.readdirSync(path), () => p.readdir(path));
+  const listOnce = (path: string): Promise<string[]> =>
+    call(
+      'list',
+      path,
+      undefined,
+      () => fs.readdirSync(path),
+      () => p.readdir(path),
+    );
   const refresh = async (dir: string): Promise<void> => {
-    if (network) await call('stat', dir, undefined, () => undefined, async () => (await p.open(dir, 'r')).close());
+    if (network)
+      await call(
+        'stat',
+        dir,
+        undefined,
+        () => undefined,
+        async () => (await p.open(dir, 'r')).close(),
+      );
   };
   /** Opens a directory for nothing but what that does to the caches; one that seems missing after the one above it. */
   const openAgain = async (dir: string): Promise<void> => {
@@ -151,11 +170,46 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
     network,
     root: options.root,
     refresh,
-    rename: (from, to) => call('rename', from, to, () => fs.renameSync(from, to), () => p.rename(from, to)),
-    link: (existing, path) => call('link', path, existing, () => fs.linkSync(existing, path), () => p.link(existing, path)),
-    unlink: (path) => call('unlink', path, undefined, () => fs.unlinkSync(path), () => p.unlink(path)),
-    mkdir: (path) => call('mkdir', path, undefined, () => void fs.mkdirSync(path), async () => void (await p.mkdir(path))),
-    rmdir: (path) => call('rmdir', path, undefined, () => fs.rmdirSync(path), () => p.rmdir(path)),
+    rename: (from, to) =>
+      call(
+        'rename',
+        from,
+        to,
+        () => fs.renameSync(from, to),
+        () => p.rename(from, to),
+      ),
+    link: (existing, path) =>
+      call(
+        'link',
+        path,
+        existing,
+        () => fs.linkSync(existing, path),
+        () => p.link(existing, path),
+      ),
+    unlink: (path) =>
+      call(
+        'unlink',
+        path,
+        undefined,
+        () => fs.unlinkSync(path),
+        () => p.unlink(path),
+      ),
+    mkdir: (path) =>
+      call(
+        'mkdir',
+        path,
+        undefined,
+        () => void fs.mkdirSync(path),
+        async () => void (await p.mkdir(path)),
+      ),
+    rmdir: (path) =>
+      call(
+        'rmdir',
+        path,
+        undefined,
+        () => fs.rmdirSync(path),
+        () => p.rmdir(path),
+      ),
     create: (path, data, o = {}) =>
       call(
         'create',
@@ -233,8 +287,22 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         // On NFS a rename is stable when it returns, and fsync of a directory does nothing.
         async () => undefined,
       ),
-    read: (path) => call('read', path, undefined, () => fs.readFileSync(path, 'utf8'), () => p.readFile(path, 'utf8')),
-    readBytes: (path) => call('read', path, undefined, () => fs.readFileSync(path), () => p.readFile(path)),
+    read: (path) =>
+      call(
+        'read',
+        path,
+        undefined,
+        () => fs.readFileSync(path, 'utf8'),
+        () => p.readFile(path, 'utf8'),
+      ),
+    readBytes: (path) =>
+      call(
+        'read',
+        path,
+        undefined,
+        () => fs.readFileSync(path),
+        () => p.readFile(path),
+      ),
     list: async (path, all = false) => {
       let names: string[];
       try {
@@ -248,15 +316,21 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
       return !all && names.some(isJunk) ? names.filter((n) => !isJunk(n)) : names;
     },
     stat: (path) =>
-      call('stat', path, undefined, () => info(fs.statSync(path)), async () => {
-        // open + fstat asks the server; a bare stat may be answered from the cache for a minute.
-        const h = await p.open(path, 'r');
-        try {
-          return info(await h.stat());
-        } finally {
-          await h.close();
-        }
-      }),
+      call(
+        'stat',
+        path,
+        undefined,
+        () => info(fs.statSync(path)),
+        async () => {
+          // open + fstat asks the server; a bare stat may be answered from the cache for a minute.
+          const h = await p.open(path, 'r');
+          try {
+            return info(await h.stat());
+          } finally {
+            await h.close();
+          }
+        },
+      ),
     touch: (path) =>
       call(
         'touch',
@@ -314,7 +388,14 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           }
         },
       ),
-    append: (path, data) => call('append', path, undefined, () => fs.appendFileSync(path, data), () => p.appendFile(path, data)),
+    append: (path, data) =>
+      call(
+        'append',
+        path,
+        undefined,
+        () => fs.appendFileSync(path, data),
+        () => p.appendFile(path, data),
+      ),
   };
 }
 

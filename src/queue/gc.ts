@@ -10,6 +10,7 @@ import { dependants } from './depend.ts';
 import { buckets, entriesOf, everything, locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { idTime } from './layout.ts';
+import { sweepKeys } from './keys.ts';
 import type { Queue } from './open.ts';
 import { readOutcome } from './outcome.ts';
 import { holderOf, readState, takeName, workerNames } from './registry.ts';
@@ -48,6 +49,7 @@ export async function collect(q: Queue, options: GcOptions): Promise<GcReport> {
   await finishRemovals(q);
   await sweepMarkers(q);
   report.blobs = await sweepBlobs(q, now);
+  await sweepKeys(q, now);
   await sweepEmpty(q, now);
   await sweepTmp(q);
   report.workers = await sweepWorkers(q, options, now);
@@ -125,7 +127,8 @@ async function finishRemovals(q: Queue): Promise<void> {
 /** Markers under parents that were removed: such a parent never ends again, and its children find its outcome in `gone/`. */
 async function sweepMarkers(q: Queue): Promise<void> {
   for (const parent of await listOrEmpty(q.fsx, `${q.dir}/after`)) {
-    if ((await listOrEmpty(q.fsx, q.lay.gone(parent))).some((name) => name.startsWith(`${parent}.`))) await removeTree(q, q.lay.after(parent));
+    if ((await listOrEmpty(q.fsx, q.lay.gone(parent))).some((name) => name.startsWith(`${parent}.`)))
+      await removeTree(q, q.lay.after(parent));
   }
 }
 
@@ -223,4 +226,3 @@ export async function forgetWorker(q: Queue, facts: HostFacts, name: string): Pr
   await rmdirIfEmpty(q.fsx, dir);
   return true;
 }
-

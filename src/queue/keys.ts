@@ -5,18 +5,19 @@
  */
 import { errnoOf, TqError } from '../errors.ts';
 import { isTerminal, type Task } from '../task/types.ts';
-import { cancelTask } from './cancel.ts';
+import { cancelTask, endWithoutAttempt } from './cancel.ts';
 import { checkParents, endedState, linkToParents, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
-import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
+import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { baseOf, parentOf } from './layout.ts';
 import type { Queue } from './open.ts';
+import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
 import { createOnce, discard, move, readIfThere, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import type { TaskDraft } from '../task/build.ts';
 import { commit, stage, type Submitted } from './submit.ts';
 import { serverNow } from './clock.ts';
-import { writeWhy } from './why.ts';
+import { readWhy, writeWhy } from './why.ts';
 
 interface Token {
   name: string;
@@ -31,8 +32,12 @@ async function readToken(q: Queue, key: string): Promise<Token> {
     const names = await listOrEmpty(q.fsx, dir, true);
     let best: Token | undefined;
     for (const name of names) {
-      const m = /^g(\d+)\.([0-9a-z]+)$/.exec(name);
-      if (m !== null && (best === undefined || Number(m[1]) > best.generation)) best = { name, generation: Number(m[1]), holder: m[2]! };
+      const token = parseToken(name);
+      if (token !== undefined && (best === undefined || token.generation > best.generation)) best = token;
+    }
+    if (best?.holder === RETIRED) {
+      await dropRetired(q, dir, best);
+      continue;
     }
     if (best !== undefined) return best;
     const staged = stagingPath(q, '.key');
@@ -51,6 +56,45 @@ async function readToken(q: Queue, key: string): Promise<Token> {
   }
 }
 
+/** A token of this holder is never taken again: its directory is on its way out. */
+const RETIRED = 'retired';
+/** A key that nobody has had for so long is forgotten, ms. */
+const UNUSED_MS = 86_400_000;
+
+async function dropRetired(q: Queue, dir: string, token: Token): Promise<void> {
+  await unlinkQuietly(q.fsx, `${dir}/${token.name}`);
+  await rmdirIfEmpty(q.fsx, dir);
+}
+
+/**
+ * For gc: forgets keys that have been free for a day. The rename to `retired` decides against whoever takes the key at that moment;
+ * who finds it so, after a crash, goes on with the removal.
+ */
+export async function sweepKeys(q: Queue, now: number): Promise<void> {
+  for (const hash of await listOrEmpty(q.fsx, `${q.dir}/keys`)) {
+    const dir = `${q.dir}/keys/${hash}`;
+    const tokens = (await listOrEmpty(q.fsx, dir, true)).flatMap((name) => parseToken(name) ?? []);
+    const [token] = tokens;
+    if (token === undefined || tokens.length > 1) continue;
+    if (token.holder === RETIRED) await dropRetired(q, dir, token);
+    if (token.holder !== 'free') continue;
+    try {
+      // A rename changes the directory: since then nobody has had it.
+      if (now - (await q.fsx.stat(dir)).mtimeMs < UNUSED_MS) continue;
+      const retired = { ...token, name: `g${token.generation + 1}.${RETIRED}` };
+      await q.fsx.rename(`${dir}/${token.name}`, `${dir}/${retired.name}`);
+      await dropRetired(q, dir, retired);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+}
+
+function parseToken(name: string): Token | undefined {
+  const m = /^g(\d+)\.([0-9a-z]+)$/.exec(name);
+  return m === null ? undefined : { name, generation: Number(m[1]), holder: m[2]! };
+}
+
 /** Renames a token to its next generation. False: somebody else was faster. */
 async function raise(q: Queue, key: string, token: Token, holder: string): Promise<boolean> {
   const dir = q.lay.key(key);
@@ -60,7 +104,7 @@ async function raise(q: Queue, key: string, token: Token, holder: string): Promi
     return true;
   } catch (error) {
     if (!isGone(error)) throw error;
-    return (await strongList(q.fsx, dir)).includes(to);
+    return (await listOrEmpty(q.fsx, dir, true)).includes(to);
   }
 }
 
@@ -111,7 +155,12 @@ async function takeKey(q: Queue, key: string, id: string): Promise<KeyVerdict> {
       const at = await locate(q, token.holder, true);
       if (at !== undefined && !isTerminal(at.state)) return { kind: 'taken', by: token.holder };
       // Not found is not ended: its traces decide, and a removed task has left its outcome or nothing at all.
-      if (at === undefined && (await endedState(q, token.holder, true)) === undefined && (await locate(q, token.holder, true)) !== undefined) continue;
+      if (
+        at === undefined &&
+        (await endedState(q, token.holder, true)) === undefined &&
+        (await locate(q, token.holder, true)) !== undefined
+      )
+        continue;
     }
     if (await raise(q, key, token, id)) return { kind: 'mine' };
   }
@@ -144,27 +193,57 @@ export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted
         await replaceHolder(q, verdict.by);
         continue;
       }
-      await withdraw(q, s.task);
-      return await existing(q, draft, verdict.by);
+      const mine = await withdraw(q, s.task);
+      if (mine === 'withdrawn') return await existing(q, draft, verdict.by);
+      if (mine === 'admitted') break;
     }
+    const at = await admit(q, s.task);
+    if (at === undefined && (await endedState(q, s.task.id, true)) === undefined) {
+      throw new TqError('QUEUE_UNUSABLE', 'submit: it was stopped for longer than a lease, and its task was taken back', {
+        hint: 'submit it again',
+      });
+    }
+    return { id: s.task.id, task: s.task, place: at?.place ?? { state: 'canceled' } };
   } catch (error) {
     // Left in waiting it would be run one day, though its submit said that it failed.
     await withdraw(q, s.task).catch(() => undefined);
     throw error;
   }
-  // It is in, with its key: what fails from here on is repeated by the sweep of waiting.
-  await (parents.length > 0 ? linkToParents(q, s.task) : tryRelease(q, s.task.id)).catch(() => undefined);
-  const at = await locate(q, s.task.id);
-  if (at === undefined && (await endedState(q, s.task.id, true)) === undefined) {
-    await freeTokens(q, await tokensOf(q, draft.key, s.task.id));
-    throw new TqError('QUEUE_UNUSABLE', 'submit: it was stopped for longer than a lease, and its task was taken back', { hint: 'submit it again' });
+}
+
+/**
+ * The key is the task's: on to where it belongs. One that must stay in waiting gets a name that was never there: whoever concluded
+ * before that it has to go, because another had the key, moves nothing any more. Undefined: it was taken back or canceled before.
+ */
+export async function admit(q: Queue, task: Task): Promise<Located | undefined> {
+  // What fails from here on is repeated by the sweep of waiting.
+  await ((task.after ?? []).length > 0 ? linkToParents(q, task) : tryRelease(q, task.id)).catch(() => undefined);
+  for (;;) {
+    const at = await locate(q, task.id, true);
+    if (at?.state !== 'waiting') return at;
+    if (at.place.state === 'running') {
+      await aMoment(q);
+      continue;
+    }
+    if (!(await rename(q, at))) continue;
+    // Its parents may have ended while it had the other name.
+    await tryRelease(q, task.id).catch(() => undefined);
+    return locate(q, task.id);
   }
-  return { id: s.task.id, task: s.task, place: at?.place ?? { state: 'waiting' } };
+}
+
+/** Raises the number of a waiting task, with what is known of its due time. False: it has moved on. */
+async function rename(q: Queue, at: Located): Promise<boolean> {
+  const why = at.n === 0 ? undefined : await readWhy(q, at.id, at.n, 'waiting');
+  if (why !== undefined) await writeWhy(q, at.id, at.n + 1, 'waiting', why);
+  return (await move(q, at.file, q.lay.entry({ state: 'waiting' }, at.id, at.n + 1))) === 'moved';
 }
 
 async function existing(q: Queue, draft: TaskDraft, holder: string): Promise<Submitted> {
   if (draft.onDup === 'error') {
-    throw new TqError('DUPLICATE_KEY', `--key ${draft.key}: an unfinished task has this key: ${holder}`, { hint: `tq show ${holder}, or --on-dup replace` });
+    throw new TqError('DUPLICATE_KEY', `--key ${draft.key}: an unfinished task has this key: ${holder}`, {
+      hint: `tq show ${holder}, or --on-dup replace`,
+    });
   }
   const at = await locate(q, holder);
   const { readTaskAt } = await import('./outcome.ts');
@@ -173,28 +252,26 @@ async function existing(q: Queue, draft: TaskDraft, holder: string): Promise<Sub
   return { id: holder, task: stand, place: at?.place ?? { state: 'queued', lane: draft.queue, priority: draft.priority }, existing: true };
 }
 
-/** Takes back a task whose id was never printed. One that has moved on was admitted by somebody: it stays, with all that it needs. */
-async function withdraw(q: Queue, task: Task): Promise<void> {
-  try {
-    await q.fsx.unlink(q.lay.entry({ state: 'waiting' }, task.id, 0));
-  } catch (error) {
-    if (isGone(error)) return;
-    throw error;
-  }
-  await dropBelongings(q, task);
+/**
+ * Takes back a task whose id was never printed, by one rename: of its submit, a sweep and a hold only one has it. `admitted`: a
+ * sweep was given the key for it, and it is on its way. `moving`: ask again.
+ */
+async function withdraw(q: Queue, task: Task): Promise<'withdrawn' | 'admitted' | 'moving'> {
+  const at = await locate(q, task.id, true);
+  if (at === undefined || at.state === 'canceled') return 'withdrawn';
+  if (at.state !== 'waiting' && at.state !== 'held') return 'admitted';
+  if (at.place.state === 'running') await aMoment(q);
+  else if (await takeOut(q, task, at)) return 'withdrawn';
+  return 'moving';
 }
 
-/** The same by others than its submit, which may go on at any moment and take the key: then the task goes back. */
-async function withdrawForeign(q: Queue, task: Task, key: string): Promise<void> {
-  const here = q.lay.entry({ state: 'waiting' }, task.id, 0);
+/** False: it has moved on, so that somebody has admitted or held it. */
+async function takeOut(q: Queue, task: Task, at: Located): Promise<boolean> {
   const aside = stagingPath(q, '.withdrawn');
-  if ((await move(q, here, aside)) !== 'moved') return;
-  if (await holdsKey(q, key, task.id)) {
-    await move(q, aside, here);
-    return;
-  }
+  if ((await move(q, at.file, aside)) !== 'moved') return false;
   await unlinkQuietly(q.fsx, aside);
   await dropBelongings(q, task);
+  return true;
 }
 
 async function dropBelongings(q: Queue, task: Task): Promise<void> {
@@ -217,34 +294,55 @@ async function replaceHolder(q: Queue, id: string): Promise<void> {
   }
 }
 
-/**
- * For the sweep: a waiting task whose key it does not hold. A fresh one (attempt 0) whose key another holds was never printed
- * and goes; a retried one goes back to canceled with the reason. A submit that is still at it is not disturbed: it is younger
- * than a lease.
- */
-export async function settleKey(q: Queue, task: Task, at: Located): Promise<void> {
-  if (task.key === undefined) return;
-  const now = await serverNow(q);
-  const since = at.n === 0 ? task.submittedAt : 0;
-  if (at.n === 0 && now - since < q.leaseMs) return;
-  const verdict = await takeKey(q, task.key, task.id);
-  if (verdict.kind === 'mine') {
-    await linkToParents(q, task);
-    return;
-  }
-  if (at.n === 0) {
-    await withdrawForeign(q, task, task.key);
-    return;
-  }
-  await writeWhy(q, task.id, at.n, 'canceled', { at: now, by: null, reason: `key ${task.key} is held by ${verdict.by}` });
-  await move(q, at.file, q.lay.entry({ state: 'canceled' }, task.id, at.n));
+/** Whether this is a keyed task whose submit may still be at it: it has no key yet, and is younger than a lease. */
+export async function isBeingSubmitted(q: Queue, task: Task, at: Located): Promise<boolean> {
+  return at.state === 'waiting' && at.n === 0 && (await serverNow(q)) - task.submittedAt < q.leaseMs;
 }
 
-/** For `tq retry`: takes the key, free or held by an ended task, for the task that was just moved. The unfinished one that was faster, if any. */
-export async function admitRetried(q: Queue, task: Task): Promise<string | undefined> {
+/**
+ * For the sweep: a waiting task whose key it does not hold. A fresh one (attempt 0) whose key another holds was never printed
+ * and goes; a retried one goes back to canceled with the reason. A submit that is still at it is not disturbed.
+ */
+export async function settleKey(q: Queue, task: Task, at: Located): Promise<void> {
+  if (task.key === undefined || (await isBeingSubmitted(q, task, at))) return;
+  const verdict = await takeKey(q, task.key, task.id);
+  if (verdict.kind === 'mine') await linkToParents(q, task);
+  else if (at.n === 0) await takeOut(q, task, at);
+  else await cancelForKey(q, task, at, verdict.by);
+}
+
+async function cancelForKey(q: Queue, task: Task, at: Located, holder: string): Promise<boolean> {
+  await writeWhy(q, task.id, at.n, 'canceled', { at: await serverNow(q), by: null, reason: `key ${task.key} is held by ${holder}` });
+  return endWithoutAttempt(q, at, task, 'canceled');
+}
+
+/**
+ * For `tq retry`: takes the key for the task that was just moved to waiting, if it is free or its holder has ended, and lets it go
+ * on. Otherwise the task is canceled again. Returns who was faster.
+ */
+export async function admitRetried(q: Queue, task: Task, n: number): Promise<string | undefined> {
   if (task.key === undefined) return undefined;
   const verdict = await takeKey(q, task.key, task.id);
-  return verdict.kind === 'taken' ? verdict.by : undefined;
+  if (verdict.kind === 'taken') {
+    const at: Located = {
+      id: task.id,
+      n,
+      state: 'waiting',
+      place: { state: 'waiting' },
+      file: q.lay.entry({ state: 'waiting' }, task.id, n),
+    };
+    await cancelForKey(q, task, at, verdict.by);
+    const now = await locate(q, task.id, true);
+    // A sweep was given the key for it meanwhile: it runs.
+    return now === undefined || isTerminal(now.state) ? verdict.by : undefined;
+  }
+  const at = await admit(q, task);
+  return at?.state === 'canceled' ? ((await keyHolder(q, task.key)) ?? task.id) : undefined;
+}
+
+/** Takes the key once more for a retried task that is about to leave waiting, so that an old finisher cannot free it. */
+export async function confirmKey(q: Queue, task: Task): Promise<boolean> {
+  return task.key === undefined || (await takeKey(q, task.key, task.id)).kind === 'mine';
 }
 
 /** Throws KEY_LOCKED when an unfinished task's pattern matches the key. */
@@ -260,7 +358,9 @@ export async function refuseIfLocked(q: Queue, key: string): Promise<void> {
     }
     if (!matches) continue;
     if (await isUnfinished(q, id)) {
-      throw new TqError('KEY_LOCKED', `--key ${key}: locked by task ${id} (--lock-keys ${pattern})`, { hint: `wait for it: tq wait ${id}` });
+      throw new TqError('KEY_LOCKED', `--key ${key}: locked by task ${id} (--lock-keys ${pattern})`, {
+        hint: `wait for it: tq wait ${id}`,
+      });
     }
     if ((await endedState(q, id)) !== undefined || (await isAbandoned(q, id))) await dropKeyLock(q, id);
   }

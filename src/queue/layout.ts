@@ -96,7 +96,9 @@ export interface Requirements {
   vars?: string[];
 }
 
-export function requirementsOf(task: Pick<Task, 'queue' | 'needs' | 'on' | 'worker' | 'mutex' | 'limits' | 'handler' | 'command'>): Requirements {
+export function requirementsOf(
+  task: Pick<Task, 'queue' | 'needs' | 'on' | 'worker' | 'mutex' | 'limits' | 'handler' | 'command'>,
+): Requirements {
   const r: Requirements = { queue: task.queue };
   if (task.needs !== undefined && !isDefaultNeeds(task.needs)) r.needs = task.needs;
   if (task.on !== undefined) r.on = task.on;

@@ -63,14 +63,26 @@ type Callback = (error: unknown, value?: unknown) => void;
 function lockFs(q: Queue): unknown {
   let a = adapters.get(q);
   if (a === undefined) {
-    const pass = (promise: Promise<unknown>, done: Callback): void => void promise.then((v) => done(null, v), (e: unknown) => done(e));
+    const pass = (promise: Promise<unknown>, done: Callback): void =>
+      void promise.then(
+        (v) => done(null, v),
+        (e: unknown) => done(e),
+      );
     const made = new Set<string>();
     const stat = (path: string): Promise<{ mtimeMs: number }> => (made.delete(path) ? fs.promises.stat(path) : q.fsx.stat(path));
     a = {
-      mkdir: (path: string, done: Callback) => pass(q.fsx.mkdir(path).then(() => void made.add(path)), done),
+      mkdir: (path: string, done: Callback) =>
+        pass(
+          q.fsx.mkdir(path).then(() => void made.add(path)),
+          done,
+        ),
       rmdir: (path: string, done: Callback) => pass(q.fsx.rmdir(path), done),
       rmdirSync: (path: string) => fs.rmdirSync(path),
-      stat: (path: string, done: Callback) => pass(stat(path).then((s) => ({ ...s, mtime: new Date(s.mtimeMs) })), done),
+      stat: (path: string, done: Callback) =>
+        pass(
+          stat(path).then((s) => ({ ...s, mtime: new Date(s.mtimeMs) })),
+          done,
+        ),
       utimes: (path: string, atime: Date, mtime: Date, done: Callback) => fs.utimes(path, atime, mtime, done),
       realpath: fs.realpath,
     };

@@ -80,7 +80,10 @@ export async function openQueue(dir: string, options: FsxOptions = {}): Promise<
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new TqError('NOT_A_QUEUE', `not a queue: ${dir} has no tq.json`, { hint: `make one: tq init ${dir} (or is a share not mounted?)`, cause: error });
+      throw new TqError('NOT_A_QUEUE', `not a queue: ${dir} has no tq.json`, {
+        hint: `make one: tq init ${dir} (or is a share not mounted?)`,
+        cause: error,
+      });
     }
     throw fsError(error, 'open the queue', lay.config);
   }
@@ -95,14 +98,21 @@ function parseConfig(text: string, file: string): QueueConfig {
   try {
     raw = JSON.parse(text);
   } catch (error) {
-    throw new TqError('NOT_A_QUEUE', `not a queue: ${file} does not parse as JSON`, { hint: 'restore the file, or make a new queue: tq init', cause: error });
+    throw new TqError('NOT_A_QUEUE', `not a queue: ${file} does not parse as JSON`, {
+      hint: 'restore the file, or make a new queue: tq init',
+      cause: error,
+    });
   }
   if (typeof raw !== 'object' || raw === null || typeof (raw as { format?: unknown }).format !== 'number') {
-    throw new TqError('NOT_A_QUEUE', `not a queue: ${file} has no format number`, { hint: 'restore the file, or make a new queue: tq init' });
+    throw new TqError('NOT_A_QUEUE', `not a queue: ${file} has no format number`, {
+      hint: 'restore the file, or make a new queue: tq init',
+    });
   }
   const c = raw as Partial<QueueConfig> & { format: number };
   if (c.format > FORMAT) {
-    throw new TqError('NEWER_FORMAT', `${file} has format ${c.format}, this tq knows up to ${FORMAT}`, { hint: 'use a newer tq; nothing was changed' });
+    throw new TqError('NEWER_FORMAT', `${file} has format ${c.format}, this tq knows up to ${FORMAT}`, {
+      hint: 'use a newer tq; nothing was changed',
+    });
   }
   return {
     format: c.format,
@@ -115,7 +125,11 @@ function parseConfig(text: string, file: string): QueueConfig {
 }
 
 /** Makes a queue in `dir`; on an existing one changes nothing and answers false. */
-export async function initQueue(dir: string, options: { shared: boolean; leaseMs: number | null }, fsxOptions: FsxOptions = {}): Promise<boolean> {
+export async function initQueue(
+  dir: string,
+  options: { shared: boolean; leaseMs: number | null },
+  fsxOptions: FsxOptions = {},
+): Promise<boolean> {
   const fsx = makeFsx(fsxOptions);
   const lay = makeLayout(dir);
   if (fs.existsSync(lay.config)) {
@@ -167,7 +181,9 @@ export async function initQueue(dir: string, options: { shared: boolean; leaseMs
 
 /** File systems whose caches other machines can make stale, as the kernel's mount table and as statfs(2) name them. */
 const NETWORK_TYPE = /^(nfs4?|cifs|smb3|smbfs|fuse(\..*)?|lustre|ceph|9p|virtiofs|afs|beegfs|gpfs)$/;
-const NETWORK_MAGIC = new Set([0x6969, 0xff534d42, 0xfe534d42, 0x65735546, 0x0bd00bd0, 0x00c36400, 0x01021997, 0x19830326, 0x517b, 0x5346414f, 0x6a656a63]);
+const NETWORK_MAGIC = new Set([
+  0x6969, 0xff534d42, 0xfe534d42, 0x65735546, 0x0bd00bd0, 0x00c36400, 0x01021997, 0x19830326, 0x517b, 0x5346414f, 0x6a656a63,
+]);
 
 /** Whether `dir` lies on a network file system; `$TQ_NETWORK` (`0` or `1`) overrides. */
 export function isNetwork(dir: string): boolean {

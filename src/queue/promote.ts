@@ -92,7 +92,10 @@ export async function expireIfDue(q: Queue, at: Located, task: Task): Promise<bo
   if (now < task.expiresAt) return false;
   // A claim that began nothing and a `tq set` raise the attempt too; only a start counts.
   if (at.n > 0 && (await tallyBefore(q, at.id, at.n + 1)).firstStartedAt !== null) return false;
-  await writeWhy(q, at.id, at.n, 'skipped', { at: now, by: null, reason: `expired: not started by ${new Date(task.expiresAt).toISOString()}` });
+  await writeWhy(q, at.id, at.n, 'skipped', {
+    at: now,
+    by: null,
+    reason: `expired: not started by ${new Date(task.expiresAt).toISOString()}`,
+  });
   return endWithoutAttempt(q, at, task, 'skipped');
 }
-

@@ -5,7 +5,9 @@ import { createOnce, move, stagingPath, type MoveResult } from './steps.ts';
 
 /** `quarantine/<name>.<n>`, beside it `<name>.<n>.reason`; a name of its own for each file, or the second of one name would replace the first. */
 export async function quarantine(q: Queue, file: string, reason: string): Promise<MoveResult> {
-  const name = `${baseOf(file).replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 120)}.${baseOf(stagingPath(q))}`;
+  const name = `${baseOf(file)
+    .replaceAll(/[^A-Za-z0-9._-]/g, '_')
+    .slice(0, 120)}.${baseOf(stagingPath(q))}`;
   await createOnce(q, `${q.lay.quarantine}/${name}.reason`, `${JSON.stringify({ file, reason, at: new Date().toISOString() })}\n`);
   return move(q, file, `${q.lay.quarantine}/${name}`);
 }

@@ -108,7 +108,10 @@ export async function viewLocated(q: Queue, at: Located, cache: ReadCache, brief
   if (task === undefined) return undefined;
   // Attempts exist only where the name says that the task was claimed.
   const outcomes = at.n > 0 ? await readOutcomes(q, at) : [];
-  const why = outcomes.length === 0 || outcomes.at(-1)!.attempt !== at.n || at.state === 'held' || at.state === 'skipped' || at.state === 'canceled' ? await readWhy(q, at.id, at.n, at.state) : undefined;
+  const why =
+    outcomes.length === 0 || outcomes.at(-1)!.attempt !== at.n || at.state === 'held' || at.state === 'skipped' || at.state === 'canceled'
+      ? await readWhy(q, at.id, at.n, at.state)
+      : undefined;
   const now = at.place.state === 'running' && at.state === 'running' ? await runningNow(q, at, cache) : undefined;
   const notes = brief ? [] : await readNotes(q, at.id);
   return compose(task, at, outcomes, why, now, notes);
@@ -150,10 +153,21 @@ async function runningNow(q: Queue, at: Located, cache: ReadCache): Promise<Now>
     cache.workers.set(owner, known);
   }
   const k = await known;
-  return { worker: owner, file: k.worker?.session === session ? k.worker : undefined, running: k.session === session ? k.running.find((r) => r.id === at.id && r.attempt === at.n) : undefined };
+  return {
+    worker: owner,
+    file: k.worker?.session === session ? k.worker : undefined,
+    running: k.session === session ? k.running.find((r) => r.id === at.id && r.attempt === at.n) : undefined,
+  };
 }
 
-function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why | undefined, now: Now | undefined, notes: readonly Note[]): TaskView {
+function compose(
+  task: Task,
+  at: Located,
+  outcomes: readonly Outcome[],
+  why: Why | undefined,
+  now: Now | undefined,
+  notes: readonly Note[],
+): TaskView {
   const attempts: AttemptView[] = outcomes.filter(isAttempt).map(attemptView);
   if (now !== undefined && !outcomes.some((o) => o.attempt === at.n)) {
     attempts.push({
@@ -201,7 +215,10 @@ function compose(task: Task, at: Located, outcomes: readonly Outcome[], why: Why
     notBefore: isoOrNull(dueAt),
     submittedAt: iso(task.submittedAt),
     submittedBy: task.submittedBy,
-    startedAt: at.state === 'queued' || at.state === 'delayed' || at.state === 'waiting' || at.state === 'held' ? null : (lastRun?.startedAt ?? null),
+    startedAt:
+      at.state === 'queued' || at.state === 'delayed' || at.state === 'waiting' || at.state === 'held'
+        ? null
+        : (lastRun?.startedAt ?? null),
     endedAt: ended ? isoOrNull(endOf(at, last, why)) : null,
     retries: task.retries,
     timeoutMs: task.timeoutMs ?? null,
@@ -247,9 +264,39 @@ function dueOf(task: Task, at: Located): number | null {
 }
 
 const STATIC_FIELDS = [
-  'schema', 'id', 'name', 'queue', 'group', 'priority', 'command', 'shell', 'script', 'handler', 'data', 'cwd', 'env', 'labels', 'needs', 'after',
-  'notBefore', 'submittedAt', 'submittedBy', 'retries', 'timeoutMs', 'comment', 'key', 'mutex', 'limits', 'on', 'steps', 'backoff', 'expiresAt',
-  'deadlineMs', 'stallMs', 'worker', 'hold',
+  'schema',
+  'id',
+  'name',
+  'queue',
+  'group',
+  'priority',
+  'command',
+  'shell',
+  'script',
+  'handler',
+  'data',
+  'cwd',
+  'env',
+  'labels',
+  'needs',
+  'after',
+  'notBefore',
+  'submittedAt',
+  'submittedBy',
+  'retries',
+  'timeoutMs',
+  'comment',
+  'key',
+  'mutex',
+  'limits',
+  'on',
+  'steps',
+  'backoff',
+  'expiresAt',
+  'deadlineMs',
+  'stallMs',
+  'worker',
+  'hold',
 ];
 
 function reasonOf(at: Located, last: Outcome | undefined, why: Why | undefined): string | null {

@@ -51,7 +51,9 @@ export async function rehearseRetry(q: Queue, at: Located, delayMs: number | und
   const task = await peek(q, at);
   const holder = task.key === undefined ? undefined : await otherHolder(q, task.key, at.id);
   if (holder !== undefined) {
-    throw new TqError('DUPLICATE_KEY', `cannot retry ${at.id}: its key ${task.key} is held by ${holder}`, { hint: `tq wait ${holder}, then try again` });
+    throw new TqError('DUPLICATE_KEY', `cannot retry ${at.id}: its key ${task.key} is held by ${holder}`, {
+      hint: `tq wait ${holder}, then try again`,
+    });
   }
   const dueAt = delayMs === undefined ? undefined : (await clock(q)) + delayMs;
   return { ...task, ...lying(q, at, await freed(q, task, dueAt), at.n + 1) };
@@ -103,6 +105,9 @@ async function peek(q: Queue, at: Located): Promise<Task> {
   const text = await readIfThere(q, at.file);
   if (text === undefined) throw new TqError('WRONG_STATE', `${at.id} is just being moved`, { hint: 'try again' });
   const parsed = parseTask(text, at.id);
-  if (!parsed.ok) throw new TqError('QUEUE_UNUSABLE', `${baseOf(at.file)} is not a task: ${parsed.reason}`, { hint: 'tq doctor --fix moves it to quarantine/' });
+  if (!parsed.ok)
+    throw new TqError('QUEUE_UNUSABLE', `${baseOf(at.file)} is not a task: ${parsed.reason}`, {
+      hint: 'tq doctor --fix moves it to quarantine/',
+    });
   return parsed.value;
 }

@@ -48,7 +48,9 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
     const at = await locate(q, id, round > 0);
     if (at === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
     if (isTerminal(at.state) || at.state === 'running') {
-      throw new TqError('WRONG_STATE', `cannot set ${id}: it is ${at.state}`, { hint: at.state === 'running' ? 'a running task cannot be changed' : `tq retry ${id} runs it again` });
+      throw new TqError('WRONG_STATE', `cannot set ${id}: it is ${at.state}`, {
+        hint: at.state === 'running' ? 'a running task cannot be changed' : `tq retry ${id} runs it again`,
+      });
     }
     if (at.place.state === 'running') {
       if (judgeSession(at.place.session, facts) === 'dead') await bury(q, at.place.session, { proved: true, reason: 'tq set died' });
@@ -64,8 +66,8 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
       const mine = `${dir}/${entryName(id, n)}`;
       // Where it came from must survive a crash of this verb. Once: another one at the same attempt may have changed it already.
       if (at.place.state === 'delayed') await writeWhyOnce(q, id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
-      const held = at.state === 'held' ? await readWhy(q, id, at.n, 'held') : undefined;
-      if (held !== undefined) await writeWhyOnce(q, id, n, 'held', held);
+      const known = at.state === 'held' || at.state === 'waiting' ? await readWhy(q, id, at.n, at.state) : undefined;
+      if (known !== undefined) await writeWhyOnce(q, id, n, at.state, known);
       // The new content lies there before the claim: a burial takes it away before it moves the entry, so what comes later finds none.
       const task = await readTaskAt(q, at.file, id);
       if (task === undefined) continue;
@@ -77,16 +79,18 @@ export async function setTask(q: Queue, facts: HostFacts, id: string, change: Ch
         await putBack(q, session, id, n);
         continue;
       }
-      if (change.delayMs !== undefined && at.state !== 'waiting') {
-        const former = held ?? { at: now, by: null, reason: null };
-        await writeWhy(q, id, n, at.state === 'held' ? 'held' : 'delayed', { ...former, dueAt: now + change.delayMs });
+      if (change.delayMs !== undefined) {
+        const former = known ?? { at: now, by: null, reason: null };
+        await writeWhy(q, id, n, at.state === 'queued' ? 'delayed' : at.state, { ...former, dueAt: now + change.delayMs });
       }
       await putBack(q, session, id, n);
       return;
     } catch (error) {
       // What was claimed must not stay here until somebody buries this session; as in a burial the new content goes first.
       const file = `${dir}/${entryName(id, at.n + 1)}`;
-      await unlinkQuietly(q.fsx, `${file}${NEW}`).then(() => putBack(q, session, id, at.n + 1)).catch(() => undefined);
+      await unlinkQuietly(q.fsx, `${file}${NEW}`)
+        .then(() => putBack(q, session, id, at.n + 1))
+        .catch(() => undefined);
       // Buried meanwhile: looked for again.
       if (!isGone(error)) throw error;
     } finally {
@@ -141,7 +145,9 @@ export async function refuseForeign(q: Queue, file: string, id: string): Promise
     throw error;
   }
   if (uid === (process.geteuid?.() ?? uid)) return true;
-  throw new TqError('PERMISSION', `cannot set ${id}: it is another user's task`, { hint: 'its owner can change it; you can hold or cancel it' });
+  throw new TqError('PERMISSION', `cannot set ${id}: it is another user's task`, {
+    hint: 'its owner can change it; you can hold or cancel it',
+  });
 }
 
 /**
@@ -187,4 +193,3 @@ async function isThere(q: Queue, path: string): Promise<boolean> {
     throw error;
   }
 }
-

@@ -14,7 +14,12 @@ import { parseOutcome } from './task-file.ts';
 export function spoolRoot(q: Queue): string {
   const state = process.env['XDG_STATE_HOME'];
   const home = process.env['HOME'];
-  const base = state !== undefined && state.startsWith('/') ? state : home !== undefined && home.startsWith('/') ? path.join(home, '.local/state') : path.join(os.tmpdir(), `tq-${process.getuid?.() ?? 0}`);
+  const base =
+    state !== undefined && state.startsWith('/')
+      ? state
+      : home !== undefined && home.startsWith('/')
+        ? path.join(home, '.local/state')
+        : path.join(os.tmpdir(), `tq-${process.getuid?.() ?? 0}`);
   return path.join(base, 'tq', 'spool', q.config.id);
 }
 

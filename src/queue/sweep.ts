@@ -19,7 +19,12 @@ export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS)
   for (const name of await olderThan(q, q.lay.tmp, now - staleMs)) {
     try {
       // Whether it was submitted before its worker died only a person can tell, and nobody else has it.
-      if (name.includes(FROM_INBOX)) await quarantine(q, `${q.lay.tmp}/${name}`, 'a worker died while it submitted this file of the inbox: if there is no such task, put it there again');
+      if (name.includes(FROM_INBOX))
+        await quarantine(
+          q,
+          `${q.lay.tmp}/${name}`,
+          'a worker died while it submitted this file of the inbox: if there is no such task, put it there again',
+        );
       else await q.fsx.rename(`${q.lay.tmp}/${name}`, `${q.lay.swept}/${name}`);
       swept++;
     } catch (error) {

@@ -25,7 +25,8 @@ export function parseTask(text: string, id: string): Parsed<Task> {
   if (typeof t['queue'] !== 'string' || !/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(t['queue'])) return bad('queue is not a name');
   if (!isStrings(t['command'])) return bad('command is not a list of strings');
   if (typeof t['cwd'] !== 'string' || !t['cwd'].startsWith('/')) return bad('cwd is not an absolute path');
-  if (typeof t['priority'] !== 'number' || !Number.isInteger(t['priority']) || Math.abs(t['priority']) > 99) return bad('priority is not a whole number from -99 to 99');
+  if (typeof t['priority'] !== 'number' || !Number.isInteger(t['priority']) || Math.abs(t['priority']) > 99)
+    return bad('priority is not a whole number from -99 to 99');
   for (const key of NUMBERS) {
     const v = t[key];
     if (v !== undefined && (typeof v !== 'number' || !Number.isFinite(v) || v < 0)) return bad(`${key} is not a number`);
@@ -37,9 +38,17 @@ export function parseTask(text: string, id: string): Parsed<Task> {
   if (t['env'] !== undefined && !isStringMap(t['env'])) return bad('env is not a map of strings');
   if (t['labels'] !== undefined && !isStringMap(t['labels'])) return bad('labels is not a map of strings');
   const backoff = t['backoff'];
-  if (backoff !== undefined && (typeof backoff !== 'object' || backoff === null || typeof (backoff as { kind?: unknown }).kind !== 'string')) return bad('backoff is malformed');
+  if (
+    backoff !== undefined &&
+    (typeof backoff !== 'object' || backoff === null || typeof (backoff as { kind?: unknown }).kind !== 'string')
+  )
+    return bad('backoff is malformed');
   const after = t['after'];
-  if (after !== undefined && (!Array.isArray(after) || !after.every((p) => typeof p === 'object' && p !== null && isId(String((p as { id?: unknown }).id).split('.')[0]!)))) {
+  if (
+    after !== undefined &&
+    (!Array.isArray(after) ||
+      !after.every((p) => typeof p === 'object' && p !== null && isId(String((p as { id?: unknown }).id).split('.')[0]!)))
+  ) {
     return bad('after is malformed');
   }
   const task = {

@@ -62,7 +62,13 @@ export function lookEveryMs(q: Queue, pollMs: number): number {
  * `most`: how many healthy sessions it looks at, those that follow its own in the order of names, so that in a large farm each is
  * watched by as many and nobody reads them all; silent ones are watched on top of that.
  */
-export async function observe(q: Queue, o: Observer, mine: string | null, everyMs: number, most = Number.POSITIVE_INFINITY): Promise<string[]> {
+export async function observe(
+  q: Queue,
+  o: Observer,
+  mine: string | null,
+  everyMs: number,
+  most = Number.POSITIVE_INFINITY,
+): Promise<string[]> {
   const nowMs = performance.now();
   const gap = nowMs - o.lastPollMs > Math.max(2.5 * everyMs, q.leaseMs / 3);
   o.lastPollMs = nowMs;

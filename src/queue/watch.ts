@@ -9,7 +9,12 @@ export interface Watch {
 }
 
 /** Calls `wake` when one of `paths` changes, but not for those that are `ignored`. On a network file system, or when watching fails, does nothing. */
-export async function watch(q: Queue, paths: readonly string[], wake: () => void, ignored: (path: string) => boolean = () => false): Promise<Watch> {
+export async function watch(
+  q: Queue,
+  paths: readonly string[],
+  wake: () => void,
+  ignored: (path: string) => boolean = () => false,
+): Promise<Watch> {
   if (q.network) return { close: async () => undefined };
   try {
     const { watch: chokidar } = await import('chokidar');

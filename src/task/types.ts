@@ -14,7 +14,18 @@ export function isTerminal(state: State): state is TerminalState {
   return (TERMINAL as readonly string[]).includes(state);
 }
 
-export const OUTCOMES = ['succeeded', 'failed', 'signaled', 'timeout', 'stalled', 'canceled', 'lost', 'rejected', 'snoozed', 'preempted'] as const;
+export const OUTCOMES = [
+  'succeeded',
+  'failed',
+  'signaled',
+  'timeout',
+  'stalled',
+  'canceled',
+  'lost',
+  'rejected',
+  'snoozed',
+  'preempted',
+] as const;
 export type OutcomeKind = (typeof OUTCOMES)[number];
 
 /** Inclusive ranges of exit codes: `1,64-78` is `[[1,1],[64,78]]`. */

@@ -100,7 +100,9 @@ export async function endTree(tree: Tree, exited: Promise<unknown>): Promise<voi
   for (let pauseMs = LOOK_AGAIN_MS; ; pauseMs = Math.min(pauseMs * 2, LOOK_AGAIN_AT_LEAST_MS)) {
     killGroup(tree.pid, 'SIGKILL');
     await within(gone, pauseMs);
-    const marked = (await marksOf(tree.session).catch(() => null))?.filter((one) => one.taskId === tree.taskId && one.attempt === tree.attempt);
+    const marked = (await marksOf(tree.session).catch(() => null))?.filter(
+      (one) => one.taskId === tree.taskId && one.attempt === tree.attempt,
+    );
     killAll(marked?.map((one) => one.pid) ?? [], 'SIGKILL');
     if (leader.gone && marked?.length === 0 && !stands(tree.pid)) return;
     if (performance.now() > giveUpAt) return;

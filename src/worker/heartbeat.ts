@@ -8,6 +8,7 @@ import { isGone, strongList } from '../queue/fsx.ts';
 import { parseEntry } from '../queue/layout.ts';
 import { openQueue } from '../queue/open.ts';
 import { settleLost } from '../queue/bury.ts';
+import { publishSpool } from '../queue/spool.ts';
 import { beat, readWant, writeState, type StateFile } from '../queue/registry.ts';
 import { bell } from '../queue/signal.ts';
 import { TqError } from '../errors.ts';
@@ -76,7 +77,11 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
   if (!claiming && !w.claiming && epoch === w.claimEpoch) {
     for (const key of there) {
       if (before.has(key) || w.runs.has(key) || w.pending.some((c) => `${c.id}.a${c.attempt}` === key)) continue;
-      await giveBack(w, key, cancels.some((c) => c.key === key)).catch((error: unknown) => sayOnce(w, key, error));
+      await giveBack(
+        w,
+        key,
+        cancels.some((c) => c.key === key),
+      ).catch((error: unknown) => sayOnce(w, key, error));
     }
   }
   return 'ok';
@@ -84,6 +89,8 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
 
 async function giveBack(w: Worker, key: string, canceled: boolean): Promise<void> {
   const e = parseEntry(`${key}.json`)!;
+  // It may have ended here while the queue was away, and its outcome lie on the local disk: that one comes first.
+  await publishSpool(w.q, w.session);
   w.log(`${key}: in my directory but not mine to run: given back`);
   await settleLost(w.q, w.session, e.id, e.n, 'claimed, but never started', canceled, w.unbegun.has(key) ? false : undefined);
   w.unbegun.delete(key);

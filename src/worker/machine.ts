@@ -10,7 +10,8 @@ import type { HostFacts } from '../queue/session.ts';
 import { serverNow } from '../queue/clock.ts';
 import { newObserver } from '../queue/undertake.ts';
 import { watch, type Watch } from '../queue/watch.ts';
-import { bury } from '../queue/bury.ts';
+import { bury, settleLost } from '../queue/bury.ts';
+import { parseEntry } from '../queue/layout.ts';
 import { heartbeat, publishState, rang, type Pulse } from './heartbeat.ts';
 import { nextBoundary, awakeAt } from '../task/hours.ts';
 import { closeScratch } from './scratch.ts';
@@ -119,7 +120,14 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     runningNow: () =>
       [...w.runs.values()]
         .filter((r) => r.startedAt !== null)
-        .map((r) => ({ id: r.claimed.id, attempt: r.claimed.attempt, pid: r.pid, startedAt: Math.round(r.startedAt!), slot: r.slot, progress: r.progress })),
+        .map((r) => ({
+          id: r.claimed.id,
+          attempt: r.claimed.attempt,
+          pid: r.pid,
+          startedAt: Math.round(r.startedAt!),
+          slot: r.slot,
+          progress: r.progress,
+        })),
   };
   return w;
 }
@@ -129,7 +137,11 @@ function catchSignals(w: Worker): { stop(): void } {
   const heard = (signal: NodeJS.Signals): void => {
     const again = w.stopping;
     w.stopping = true;
-    w.log(again ? `${signal}: handing the running tasks back` : `${signal}: leaving when the running tasks are done (once more: hand them back)`);
+    w.log(
+      again
+        ? `${signal}: handing the running tasks back`
+        : `${signal}: leaving when the running tasks are done (once more: hand them back)`,
+    );
     w.request = { to: 'offline', now: again, until: null, from: 'signal', text: '' };
     wake(w);
   };
@@ -289,6 +301,7 @@ export async function depart(w: Worker): Promise<void> {
   await w.beating;
   for (let tries = 1; ; tries++) {
     try {
+      await giveBackUnbegun(w);
       await bury(q, w.session, { proved: true, reason: `worker ${w.options.name} left` });
       w.request = null;
       await publishState(w);
@@ -304,6 +317,15 @@ export async function depart(w: Worker): Promise<void> {
   }
 }
 
+/** What never began here must not pass for lost at the burial because its log is there. */
+async function giveBackUnbegun(w: Worker): Promise<void> {
+  for (const key of w.unbegun) {
+    const e = parseEntry(`${key}.json`)!;
+    await settleLost(w.q, w.session, e.id, e.n, 'claimed, but never started', false, false);
+    w.unbegun.delete(key);
+  }
+}
+
 /** Without a clean end others must wait for a whole lease: trouble that passes is worth another try. */
 const LEAVE_TRIES = 3;
 const LEAVE_AGAIN_MS = 200;
@@ -315,4 +337,3 @@ export async function acknowledge(w: Worker): Promise<void> {
   if (r === null || r.text === '') return;
   await clearWant(w.q, w.options.name, r.text).catch(() => undefined);
 }
-

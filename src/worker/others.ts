@@ -26,7 +26,12 @@ export async function listOthers(q: Queue): Promise<Other[]> {
   for (const name of await workerNames(q)) {
     const [file, state, p] = [await readWorker(q, name), await readState(q, name), await pulse(q, name)];
     if (file === undefined) continue;
-    const alive = p !== undefined && p.session === file.session && state?.session === file.session && state.state !== 'offline' && now - p.mtimeMs < Math.max(3000, MISSED_BEATS * file.heartbeatMs);
+    const alive =
+      p !== undefined &&
+      p.session === file.session &&
+      state?.session === file.session &&
+      state.state !== 'offline' &&
+      now - p.mtimeMs < Math.max(3000, MISSED_BEATS * file.heartbeatMs);
     found.push({ file, awake: alive && state?.state === 'awake' && (state.want === null || state.want === 'awake'), alive });
   }
   return found;

@@ -53,7 +53,9 @@ export async function recoverHere(w: Worker, names = true): Promise<void> {
     if (session === w.session || there.has(session)) continue;
     try {
       for (const r of await publishSpool(q, session)) {
-        w.log(`${r.outcome.id}.a${r.outcome.attempt}: kept outcome ${r.counted ? 'published' : 'discarded, the task was given away meanwhile'}`);
+        w.log(
+          `${r.outcome.id}.a${r.outcome.attempt}: kept outcome ${r.counted ? 'published' : 'discarded, the task was given away meanwhile'}`,
+        );
       }
     } catch (error) {
       sayOnce(w, `publishing what ${session} kept`, error);

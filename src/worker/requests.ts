@@ -20,7 +20,10 @@ export type ParsedWant = { kind: 'none' } | { kind: 'request'; request: Request 
 
 /** Reads `awake|asleep|offline|restart`, then optionally ` now` and ` until TIME` (ISO 8601). Torn or empty text is none. */
 export function parseWant(text: string): ParsedWant {
-  const words = text.trim().split(/\s+/).filter((w) => w !== '');
+  const words = text
+    .trim()
+    .split(/\s+/)
+    .filter((w) => w !== '');
   if (words.length === 0) return { kind: 'none' };
   const to = Object.hasOwn(WORDS, words[0]!) ? WORDS[words[0]!] : undefined;
   const request: Request = { to: to ?? 'awake', now: false, until: null, from: 'want', text };

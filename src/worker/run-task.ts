@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
+import { retriedBetween } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { mkdirp, isGone, isOfEntry } from '../queue/fsx.ts';
@@ -76,9 +77,17 @@ async function expired(w: Worker, run: Run, task: Task): Promise<boolean> {
   const now = await serverNow(q);
   const tally = await tallyBefore(q, task.id, run.claimed.attempt);
   if (now < task.expiresAt || tally.firstStartedAt !== null) return false;
+  // Who runs it again by hand wants it now.
+  if (await retriedBetween(q, task.id, 0, run.claimed.attempt)) return false;
   const reason = `expired: not started by ${new Date(task.expiresAt).toISOString()}`;
   await writeWhy(q, task.id, run.claimed.attempt, 'skipped', { at: now, by: null, reason });
-  await settleWith(w, run, task, { ended: { how: 'rejected', reason, exitCode: null }, started: false, info: null, tally, next: { state: 'skipped', reason } });
+  await settleWith(w, run, task, {
+    ended: { how: 'rejected', reason, exitCode: null },
+    started: false,
+    info: null,
+    tally,
+    next: { state: 'skipped', reason },
+  });
   return true;
 }
 
@@ -139,7 +148,12 @@ async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: num
   if (run.cause === 'revoked') {
     w.log(`${run.key}: ended and discarded`);
   } else {
-    await settleWith(w, run, task, { ...result, place, reports: left.reports, output: task.split ? q.lay.errLog(id, attempt) : q.lay.log(id, attempt) });
+    await settleWith(w, run, task, {
+      ...result,
+      place,
+      reports: left.reports,
+      output: task.split ? q.lay.errLog(id, attempt) : q.lay.log(id, attempt),
+    });
   }
   givePlaceBack(w.scratch, place, left.clean);
   await rmdirIfEmpty(q.fsx, stateDir).catch(() => false);
@@ -172,7 +186,11 @@ async function execute(
     if (!(await confirmed(w))) return 'unconfirmed';
     if (run.cause !== null) return { ...base, ended: byCause(w, run.cause) };
     const pre = await hook(w, run, task, w.options.pre, 'before', env, logFd, errFd);
-    if (!pre.ok) return { ...base, ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: null } : byCause(w, run.cause) };
+    if (!pre.ok)
+      return {
+        ...base,
+        ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: null } : byCause(w, run.cause),
+      };
   }
   const program = await prepare(w, task, place);
   if ('reason' in program) return { ...base, ended: { how: 'rejected', reason: program.reason, exitCode: 126 } };
@@ -182,7 +200,14 @@ async function execute(
       stdin = fs.openSync(w.q.lay.blob(task.stdin), 'r');
     } catch (error) {
       if (!(await isMissing(w, error))) throw error;
-      return { ...base, ended: { how: 'rejected', reason: `standard input cannot be opened: ${w.q.lay.blob(task.stdin)}: ${errnoOf(error) ?? String(error)}`, exitCode: 126 } };
+      return {
+        ...base,
+        ended: {
+          how: 'rejected',
+          reason: `standard input cannot be opened: ${w.q.lay.blob(task.stdin)}: ${errnoOf(error) ?? String(error)}`,
+          exitCode: 126,
+        },
+      };
     }
   }
   const sure = await confirmed(w);
@@ -253,7 +278,14 @@ async function hook(
   logFd: number,
   errFd: number | undefined,
 ): Promise<{ ok: boolean; reason: string }> {
-  const child = spawnTask({ argv: ['/bin/sh', '-c', command], cwd: fs.existsSync(task.cwd) ? task.cwd : '/', env, stdin: 'null', stdout: logFd, stderr: errFd ?? logFd });
+  const child = spawnTask({
+    argv: ['/bin/sh', '-c', command],
+    cwd: fs.existsSync(task.cwd) ? task.cwd : '/',
+    env,
+    stdin: 'null',
+    stdout: logFd,
+    stderr: errFd ?? logFd,
+  });
   if (child.kind === 'rejected') return { ok: false, reason: child.reason };
   run.pid = child.pid;
   w.guardian?.watch(child.pid, task.id, run.claimed.attempt);
@@ -266,7 +298,17 @@ async function hook(
       run.cause ??= cause;
       run.causeReason ??= o.reason ?? null;
     }
-    void endTree({ pid: child.pid, session: w.session, taskId: task.id, attempt: run.claimed.attempt, graceMs: task.graceMs, ...(o.now === true ? { now: 'now' as const } : {}) }, child.exited);
+    void endTree(
+      {
+        pid: child.pid,
+        session: w.session,
+        taskId: task.id,
+        attempt: run.claimed.attempt,
+        graceMs: task.graceMs,
+        ...(o.now === true ? { now: 'now' as const } : {}),
+      },
+      child.exited,
+    );
   };
   const info = await child.exited;
   run.end = null;
@@ -301,7 +343,14 @@ async function supervise(
     if (again && o.now !== true) return;
     run.cause ??= cause;
     run.causeReason ??= o.reason ?? null;
-    const tree = { pid: child.pid, session: w.session, taskId: task.id, attempt: run.claimed.attempt, graceMs: task.graceMs, ...(o.now === true ? { now: 'now' as const } : {}) };
+    const tree = {
+      pid: child.pid,
+      session: w.session,
+      taskId: task.id,
+      attempt: run.claimed.attempt,
+      graceMs: task.graceMs,
+      ...(o.now === true ? { now: 'now' as const } : {}),
+    };
     ending = Promise.all([ending, endTree(tree, child.exited)]).then(() => undefined);
   };
   const limit = (ms: number, cause: Cause): void => {
@@ -370,7 +419,8 @@ function endedBy(w: Worker, run: Run, info: ExitInfo): Ended {
   if (info.signal === null) return { how: 'exited', code: info.code ?? 0 };
   // A KILL nobody asked for, after a silence in which the guardian must kill: that was the guardian.
   const silentMs = performance.now() - w.confirmedMs;
-  if (info.signal === 'SIGKILL' && silentMs >= (w.q.leaseMs * 2) / 3 - 2 * heartbeatMs(w.q, w.options.pollMs) - 100) return byCause(w, 'cut off');
+  if (info.signal === 'SIGKILL' && silentMs >= (w.q.leaseMs * 2) / 3 - 2 * heartbeatMs(w.q, w.options.pollMs) - 100)
+    return byCause(w, 'cut off');
   return { how: 'signaled', signal: info.signal };
 }
 
@@ -422,7 +472,8 @@ async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Promise<Ou
     said,
     snoozeMs: outcome === 'snoozed' ? snoozeOf(r) : null,
     // Not known is no: then it is tried again.
-    everyoneRejected: outcome === 'rejected' ? await everyoneElseRejected(w, run.claimed.lane, r.tally.rejectedBy).catch(() => false) : false,
+    everyoneRejected:
+      outcome === 'rejected' ? await everyoneElseRejected(w, run.claimed.lane, r.tally.rejectedBy).catch(() => false) : false,
     random: Math.random,
   });
   if (outcome === 'rejected' && r.next === undefined) w.rejections.push(performance.now());

@@ -24,7 +24,10 @@ export function openScratch(q: Queue, session: string): string {
   fs.mkdirSync(root, { recursive: true, mode: 0o700 });
   // In a directory for everybody the name may have been taken by somebody who wants to put words into our tasks' mouths.
   const { uid } = fs.lstatSync(path.dirname(root));
-  if (uid !== (process.geteuid?.() ?? uid)) throw new TqError('PERMISSION', `${path.dirname(root)} belongs to another user`, { hint: 'remove it, or set TMPDIR to a directory of your own' });
+  if (uid !== (process.geteuid?.() ?? uid))
+    throw new TqError('PERMISSION', `${path.dirname(root)} belongs to another user`, {
+      hint: 'remove it, or set TMPDIR to a directory of your own',
+    });
   const mine = path.join(root, session);
   fs.mkdirSync(mine, { mode: 0o700 });
   return mine;

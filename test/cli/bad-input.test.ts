@@ -20,7 +20,11 @@ async function refuses(farm: Farm, args: string[], code: number, ...words: strin
   if (json.stdout !== '') JSON.parse(json.stdout);
   for (const line of json.stderr.trim().split('\n')) {
     const { error } = JSON.parse(line) as { error: Record<string, unknown> };
-    expect(error).toMatchObject({ code: expect.stringMatching(/^[A-Z_]+$/) as string, exit: code, message: expect.stringMatching(/./) as string });
+    expect(error).toMatchObject({
+      code: expect.stringMatching(/^[A-Z_]+$/) as string,
+      exit: code,
+      message: expect.stringMatching(/./) as string,
+    });
     expect(Object.keys(error)).toEqual(['code', 'exit', 'message', 'hint']);
   }
   expect(treeOf(farm.queue)).toEqual(before);
@@ -57,14 +61,23 @@ describe('words', () => {
       await refuses(farm, ['set', id, `--queue=${name}`], 2, '--queue', `'${name}'`);
       await refuses(farm, ['hold', `--group=${name}`], 2, '--group', `'${name}'`);
     }
-    for (const verb of ['wake', 'sleep', 'stop', 'restart', 'rm']) for (const name of ['..', '../tq.json', 'a/b']) await refuses(farm, ['worker', verb, name], 2, `'${name}'`);
+    for (const verb of ['wake', 'sleep', 'stop', 'restart', 'rm'])
+      for (const name of ['..', '../tq.json', 'a/b']) await refuses(farm, ['worker', verb, name], 2, `'${name}'`);
     expect(fs.existsSync(path.join(farm.queue, 'tq.json'))).toBe(true);
   });
 
   it('J11: what is wrong is shown without its control characters', async () => {
     const farm = await makeFarm();
     const evil = '\u001b]0;owned\u0007\u202e';
-    for (const args of [['cancel', evil], ['set', evil, '-p', '1'], ['hold', '-q', evil], ['release', 'abcd', '--result', evil], ['worker', 'stop', evil], ['gc', '--keep', evil], ['progress', evil]]) {
+    for (const args of [
+      ['cancel', evil],
+      ['set', evil, '-p', '1'],
+      ['hold', '-q', evil],
+      ['release', 'abcd', '--result', evil],
+      ['worker', 'stop', evil],
+      ['gc', '--keep', evil],
+      ['progress', evil],
+    ]) {
       const ran = await farm.tq(args);
       expect(ran.code, `tq ${args[0]}`).toBe(2);
       expect(ran.stdout + ran.stderr).not.toMatch(/[\u001b\u0007\u202e]/);
@@ -145,7 +158,10 @@ describe('queues', () => {
     const farm = await makeFarm();
     await farm.ok(['init', 's', '--shared', '--lease', '60s']);
     const dir = path.join(farm.dir, 's');
-    const modes = ['', ...fs.readdirSync(dir)].map((name) => fs.statSync(path.join(dir, name))).filter((s) => s.isDirectory()).map((s) => s.mode & 0o7777);
+    const modes = ['', ...fs.readdirSync(dir)]
+      .map((name) => fs.statSync(path.join(dir, name)))
+      .filter((s) => s.isDirectory())
+      .map((s) => s.mode & 0o7777);
     expect(modes.length).toBeGreaterThan(20);
     expect(new Set(modes)).toEqual(new Set([0o2775]));
     expect(JSON.parse(fs.readFileSync(path.join(dir, 'tq.json'), 'utf8'))).toMatchObject({ shared: true, leaseMs: 60_000 });
@@ -166,7 +182,20 @@ describe('queues', () => {
   it('M1 A12: what is no queue, or a damaged one, exits 4 for every verb, and nothing is made', async () => {
     const farm = await makeFarm();
     fs.mkdirSync(path.join(farm.dir, 'empty'));
-    const verbs = [['cancel', NEVER], ['retry', NEVER], ['hold', NEVER], ['release', NEVER], ['set', NEVER, '-p', '1'], ['rm', NEVER], ['note', NEVER, 'x'], ['gc'], ['doctor'], ['queue', 'ls'], ['top', '--once'], ['worker', 'stop', 'w']];
+    const verbs = [
+      ['cancel', NEVER],
+      ['retry', NEVER],
+      ['hold', NEVER],
+      ['release', NEVER],
+      ['set', NEVER, '-p', '1'],
+      ['rm', NEVER],
+      ['note', NEVER, 'x'],
+      ['gc'],
+      ['doctor'],
+      ['queue', 'ls'],
+      ['top', '--once'],
+      ['worker', 'stop', 'w'],
+    ];
     for (const verb of verbs) {
       for (const dir of ['empty', 'missing']) {
         const ran = await farm.tq(['-D', dir, ...verb]);
@@ -183,8 +212,19 @@ describe('queues', () => {
   it('M1: no space and a read-only file system are 4, no permission is 6, and the task is where it was', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--', 'true');
-    for (const [code, exit] of [['ENOSPC', 4], ['EDQUOT', 4], ['EROFS', 4], ['EACCES', 6], ['EPERM', 6]] as const) {
-      for (const verb of [['cancel', id], ['hold', id], ['set', id, '-p', '3'], ['note', id, 'x']]) {
+    for (const [code, exit] of [
+      ['ENOSPC', 4],
+      ['EDQUOT', 4],
+      ['EROFS', 4],
+      ['EACCES', 6],
+      ['EPERM', 6],
+    ] as const) {
+      for (const verb of [
+        ['cancel', id],
+        ['hold', id],
+        ['set', id, '-p', '3'],
+        ['note', id, 'x'],
+      ]) {
         const ran = await farm.tq(verb, { env: { TQ_FAULT: `fail:${code}:*:1` } });
         expect([ran.code, ran.stdout], `${verb[0]} with ${code}: ${ran.stderr}`).toEqual([exit, '']);
         expect((await farm.show(id)).state).toBe('queued');
@@ -200,7 +240,12 @@ describe('queues', () => {
     fs.chmodSync(farm.dir, 0o755);
     fs.chmodSync(farm.queue, root ? 0o700 : 0);
     const as = root ? { uid: 65_534, gid: 65_534 } : {};
-    const ran = spawnSync(TQ, ['cancel', id], { ...as, cwd: '/', env: { PATH: process.env['PATH'], HOME: '/', TQ_DIR: farm.queue }, encoding: 'utf8' });
+    const ran = spawnSync(TQ, ['cancel', id], {
+      ...as,
+      cwd: '/',
+      env: { PATH: process.env['PATH'], HOME: '/', TQ_DIR: farm.queue },
+      encoding: 'utf8',
+    });
     fs.chmodSync(farm.queue, 0o700);
     expect([ran.status, ran.stdout], `${ran.stderr}`).toEqual([6, '']);
     expect(ran.stderr).toContain('permission denied');
@@ -211,7 +256,21 @@ describe('queues', () => {
 describe('verbs of another version', () => {
   it('M1: say so, exit 5 and change nothing', async () => {
     const farm = await makeFarm();
-    const verbs = [['events'], ['stats'], ['graph'], ['group', 'ls'], ['group', 'cancel', 'g'], ['queue', 'pause', 'q'], ['limit', 'ls'], ['cron', 'ls'], ['export', 'f'], ['import', 'f'], ['config', 'ls'], ['schema'], ['top', '--replay']];
+    const verbs = [
+      ['events'],
+      ['stats'],
+      ['graph'],
+      ['group', 'ls'],
+      ['group', 'cancel', 'g'],
+      ['queue', 'pause', 'q'],
+      ['limit', 'ls'],
+      ['cron', 'ls'],
+      ['export', 'f'],
+      ['import', 'f'],
+      ['config', 'ls'],
+      ['schema'],
+      ['top', '--replay'],
+    ];
     for (const verb of verbs) await refuses(farm, verb, 5, 'does not have');
     expect(fs.existsSync(path.join(farm.dir, 'f'))).toBe(false);
   });

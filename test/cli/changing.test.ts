@@ -79,7 +79,10 @@ describe('cancel', () => {
     await farm.worker();
     const id = await farm.submit('--grace', '5s', ...gate('g'));
     await farm.reaches(id, 'running');
-    await until(() => fs.existsSync(path.join(farm.dir, 'g.pid')), () => 'the task has begun');
+    await until(
+      () => fs.existsSync(path.join(farm.dir, 'g.pid')),
+      () => 'the task has begun',
+    );
     const pid = Number(fs.readFileSync(path.join(farm.dir, 'g.pid'), 'utf8'));
     expect(await farm.ok(['cancel', '--wait', '--reason', 'wrong input', id])).toBe(`${id}\n`);
     expect(isThere(pid)).toBe(false);
@@ -105,7 +108,10 @@ describe('cancel', () => {
     const { file } = await farm.reaches(id, 'running');
     fs.writeFileSync(file.replace(/\.json$/, '.cancel'), '');
     await farm.reaches(id, 'canceled');
-    await until(() => !filesWith(farm.queue, id).some((name) => name.endsWith('.cancel')), () => 'the request is gone');
+    await until(
+      () => !filesWith(farm.queue, id).some((name) => name.endsWith('.cancel')),
+      () => 'the request is gone',
+    );
     expect((await farm.show(id)).attempts.at(-1)?.outcome).toBe('canceled');
   });
 
@@ -117,7 +123,10 @@ describe('cancel', () => {
     const entry = put(farm, `running/far.1.0-aaaaaaa-bbbbb-ccccc-dddd/${id}.a1.json`, fs.readFileSync(file, 'utf8'));
     fs.unlinkSync(file);
     const waiting = farm.start(['cancel', '--wait', id]);
-    await until(() => fs.existsSync(entry.replace(/json$/, 'cancel')), () => 'it was asked');
+    await until(
+      () => fs.existsSync(entry.replace(/json$/, 'cancel')),
+      () => 'it was asked',
+    );
     put(farm, `done/${id.slice(0, 4)}/${id.slice(4, 6)}/x`, '');
     fs.renameSync(entry, path.join(farm.queue, `done/${id.slice(0, 4)}/${id.slice(4, 6)}/${id}.a1.json`));
     const ran = await waiting.ended;
@@ -128,10 +137,21 @@ describe('cancel', () => {
   it('E2: --wait asks all of them before it waits for one', async () => {
     const farm = await makeFarm();
     await farm.worker(['-j', '3']);
-    const stubborn = (name: string): string[] => ['--grace', '600ms', '--', 'sh', '-c', `trap '' TERM; echo > ${name}; while :; do sleep 0.05; done`];
+    const stubborn = (name: string): string[] => [
+      '--grace',
+      '600ms',
+      '--',
+      'sh',
+      '-c',
+      `trap '' TERM; echo > ${name}; while :; do sleep 0.05; done`,
+    ];
     const ids: string[] = [];
     for (const name of ['a', 'b', 'c']) ids.push(await farm.submit(...stubborn(name)));
-    for (const name of ['a', 'b', 'c']) await until(() => fs.existsSync(path.join(farm.dir, name)), () => `${name} has begun`);
+    for (const name of ['a', 'b', 'c'])
+      await until(
+        () => fs.existsSync(path.join(farm.dir, name)),
+        () => `${name} has begun`,
+      );
     expect(lines(await farm.ok(['cancel', '--wait', ...ids]))).toEqual(ids);
     const views = await Promise.all(ids.map((id) => farm.show(id)));
     // The last was asked before the first had ended: their ends lie closer together than one grace.
@@ -146,14 +166,20 @@ describe('cancel', () => {
     for (let round = 0; round < 25; round++) {
       const id = await farm.submit('--', 'true');
       const [a, b] = await Promise.all([farm.tq(['cancel', id]), farm.tq(['cancel', id])]);
-      await until(async () => ['done', 'canceled'].includes((await farm.show(id)).state), () => `${id} has ended`);
+      await until(
+        async () => ['done', 'canceled'].includes((await farm.show(id)).state),
+        () => `${id} has ended`,
+      );
       const places = placesOf(farm.queue, id);
       expect(places, `${id}`).toHaveLength(1);
       expect(places[0]).toMatch(/^(?:done|canceled)\//);
       for (const ran of [a, b]) expect([0, 5], `${ran.stderr}`).toContain(ran.code);
     }
     // A request that came too late is taken away at a heartbeat.
-    await until(() => !Object.keys(treeOf(farm.queue)).some((name) => name.endsWith('.cancel')), () => 'no request is left');
+    await until(
+      () => !Object.keys(treeOf(farm.queue)).some((name) => name.endsWith('.cancel')),
+      () => 'no request is left',
+    );
     expect((await farm.tq(['doctor'])).code).toBe(0);
   });
 
@@ -211,7 +237,11 @@ describe('every verb in every state', () => {
 
   it('E4: of three tasks with one finished the other two are done, one error line, exit 5', async () => {
     const farm = await makeFarm();
-    const [a, b, c] = [await farm.submit('--hold', '--', 'true'), await farm.submit('--hold', '--', 'true'), await farm.submit('--', 'true')];
+    const [a, b, c] = [
+      await farm.submit('--hold', '--', 'true'),
+      await farm.submit('--hold', '--', 'true'),
+      await farm.submit('--', 'true'),
+    ];
     await farm.ok(['cancel', b]);
     const ran = await farm.tq(['cancel', a, b, c]);
     expect(ran.code).toBe(5);
@@ -220,7 +250,12 @@ describe('every verb in every state', () => {
     const json = await farm.tq(['cancel', '--json', a, b, c]);
     expect(json.code).toBe(5);
     for (const line of lines(json.stderr)) {
-      expect((JSON.parse(line) as { error: object }).error).toMatchObject({ code: 'WRONG_STATE', exit: 5, message: expect.any(String) as string, hint: expect.any(String) as string });
+      expect((JSON.parse(line) as { error: object }).error).toMatchObject({
+        code: 'WRONG_STATE',
+        exit: 5,
+        message: expect.any(String) as string,
+        hint: expect.any(String) as string,
+      });
     }
   });
 });
@@ -259,7 +294,10 @@ describe('hold and release', () => {
     const farm = await makeFarm();
     const due = await farm.submit('--in', '50ms', '--', 'true');
     await farm.ok(['hold', due]);
-    await until(async () => Date.now() > Date.parse((await farm.show(due)).notBefore!) + 100, () => 'its time has come');
+    await until(
+      async () => Date.now() > Date.parse((await farm.show(due)).notBefore!) + 100,
+      () => 'its time has come',
+    );
     await farm.ok(['release', due]);
     await isState(farm, due, 'queued');
 
@@ -310,7 +348,10 @@ describe('retry', () => {
     await farm.reaches(id, 'failed');
     const before = await farm.reaches(other, 'done');
     await farm.ok(['retry', id]);
-    await until(async () => (await farm.show(id)).attempts.length === 4, () => 'it has tried twice more');
+    await until(
+      async () => (await farm.show(id)).attempts.length === 4,
+      () => 'it has tried twice more',
+    );
     expect((await farm.reaches(id, 'failed')).attempts.map((a) => a.outcome)).toEqual(['failed', 'failed', 'failed', 'failed']);
     expect((await farm.show(other)).endedAt).toBe(before.endedAt);
   });
@@ -386,7 +427,13 @@ describe('set', () => {
     for (let i = 0; i < 3; i++) ids.push(await farm.submit('-l', 'a=1', '--', 'sh', '-c', `echo ${i} >> order`));
     await farm.ok(['set', ids[2]!, '-p', '90', '--timeout', '1h', '-l', 'b=2', '-l', 'a=3']);
     const view = await farm.show(ids[2]!);
-    expect([view.priority, view.timeoutMs, view.labels, view.state, view.attempts]).toEqual([90, 3_600_000, { a: '3', b: '2' }, 'queued', []]);
+    expect([view.priority, view.timeoutMs, view.labels, view.state, view.attempts]).toEqual([
+      90,
+      3_600_000,
+      { a: '3', b: '2' },
+      'queued',
+      [],
+    ]);
     await farm.ok(['set', ids[1]!, '-q', 'other']);
     expect((await farm.show(ids[1]!)).queue).toBe('other');
     await farm.ok(['worker', '-j', '1', '--until-empty', '--poll', '50ms']);
@@ -497,7 +544,10 @@ describe('rm', () => {
     const id = await farm.submit('--script', '-', '--', 'x');
     const held = await farm.submit('--hold', '--', 'true');
     await farm.reaches(id, 'done').catch(() => undefined);
-    await until(async () => ['done', 'failed'].includes((await farm.show(id)).state), () => 'it has ended');
+    await until(
+      async () => ['done', 'failed'].includes((await farm.show(id)).state),
+      () => 'it has ended',
+    );
     await farm.ok(['note', id, 'remember']);
     expect(await farm.ok(['rm', id])).toBe(`${id}\n`);
     expect(filesWith(farm.queue, id).filter((name) => !name.startsWith('gone/'))).toEqual([]);
@@ -512,7 +562,10 @@ describe('rm', () => {
     const farm = await makeFarm();
     await farm.worker(['-j', '2']);
     const [held, running] = [await farm.submit('--hold', '--', 'true'), await farm.submit('--grace', '100ms', ...gate('g'))];
-    await until(() => fs.existsSync(path.join(farm.dir, 'g.pid')), () => 'the task has begun');
+    await until(
+      () => fs.existsSync(path.join(farm.dir, 'g.pid')),
+      () => 'the task has begun',
+    );
     const pid = Number(fs.readFileSync(path.join(farm.dir, 'g.pid'), 'utf8'));
     expect(lines(await farm.ok(['rm', '--force', held, running]))).toEqual([held, running]);
     expect(isThere(pid)).toBe(false);
@@ -606,13 +659,23 @@ describe('dry run', () => {
     const ended = await farm.submit('--hold', '--key', 'k', '--', 'true');
     await farm.ok(['release', ended, '--result', '1']);
     const before = treeOf(farm.queue);
-    const shows = async (args: string[]): Promise<Record<string, unknown>> => JSON.parse(await farm.ok([...args, '--dry-run'])) as Record<string, unknown>;
-    expect(await shows(['cancel', queued, '--reason', 'r'])).toMatchObject({ id: queued, state: 'canceled', reason: 'r', command: ['true'] });
+    const shows = async (args: string[]): Promise<Record<string, unknown>> =>
+      JSON.parse(await farm.ok([...args, '--dry-run'])) as Record<string, unknown>;
+    expect(await shows(['cancel', queued, '--reason', 'r'])).toMatchObject({
+      id: queued,
+      state: 'canceled',
+      reason: 'r',
+      command: ['true'],
+    });
     expect(await shows(['cancel', running])).toMatchObject({ id: running, state: 'running', request: { now: false } });
     expect(await shows(['hold', queued])).toMatchObject({ id: queued, state: 'held', file: expect.stringContaining('/held/') as string });
     expect(await shows(['release', held])).toMatchObject({ id: held, state: 'queued' });
     expect(await shows(['release', held, '--result', '{"a":1}'])).toMatchObject({ id: held, state: 'done', result: { a: 1 } });
-    expect(await shows(['retry', ended])).toMatchObject({ id: ended, state: 'queued', file: expect.stringMatching(/\.a1\.json$/) as string });
+    expect(await shows(['retry', ended])).toMatchObject({
+      id: ended,
+      state: 'queued',
+      file: expect.stringMatching(/\.a1\.json$/) as string,
+    });
     expect(await shows(['retry', ended, '--in', '1h'])).toMatchObject({ id: ended, state: 'delayed' });
     expect(await shows(['set', queued, '-p', '9', '-l', 'a=b'])).toMatchObject({ id: queued, priority: 9, labels: { a: 'b' } });
     expect(await shows(['note', queued, 'hello'])).toMatchObject({ id: queued, text: 'hello' });
@@ -621,7 +684,14 @@ describe('dry run', () => {
     expect(await farm.ok(['rm', ended, '--dry-run'])).toBe(`${ended}\n`);
     expect(lines(await farm.ok(['rm', '--force', ended, held, '--dry-run']))).toEqual([ended, held]);
     expect(await farm.ok(['gc', '--keep', '0', '--dry-run'])).toBe(`${ended}\n`);
-    for (const refused of [['cancel', ended], ['hold', held], ['retry', queued], ['release', queued], ['rm', held], ['set', ended, '-p', '1']]) {
+    for (const refused of [
+      ['cancel', ended],
+      ['hold', held],
+      ['retry', queued],
+      ['release', queued],
+      ['rm', held],
+      ['set', ended, '-p', '1'],
+    ]) {
       expect((await farm.tq([...refused, '--dry-run'])).code, `tq ${refused.join(' ')}`).toBe(5);
     }
     expect(treeOf(farm.queue)).toEqual(before);
@@ -641,7 +711,11 @@ describe('inside a task', () => {
 
   it('B14 H7 D4: outside a task progress, result and snooze say so and exit 5', async () => {
     const farm = await makeFarm();
-    for (const args of [['progress', '40%', 'x'], ['result', '1'], ['snooze', '10m']]) {
+    for (const args of [
+      ['progress', '40%', 'x'],
+      ['result', '1'],
+      ['snooze', '10m'],
+    ]) {
       const ran = await farm.tq(args);
       expect([ran.code, ran.stdout]).toEqual([5, '']);
       expect(ran.stderr).toContain('inside a running task only');
@@ -668,7 +742,12 @@ describe('all machines off', () => {
   it('A13: everything but running works, and a worker started later finds it so', async () => {
     const farm = await makeFarm();
     await (await farm.worker(['--name', 'w1'])).stop();
-    const [a, b, c, d] = [await farm.submit('--', 'sh', '-c', 'echo a >> ran'), await farm.submit('--', 'sh', '-c', 'echo b >> ran'), await farm.submit('--', 'true'), await farm.submit('--in', DAY, '--', 'true')];
+    const [a, b, c, d] = [
+      await farm.submit('--', 'sh', '-c', 'echo a >> ran'),
+      await farm.submit('--', 'sh', '-c', 'echo b >> ran'),
+      await farm.submit('--', 'true'),
+      await farm.submit('--in', DAY, '--', 'true'),
+    ];
     await farm.ok(['hold', a]);
     await farm.ok(['release', a]);
     await farm.ok(['set', b, '-p', '50']);
@@ -682,7 +761,10 @@ describe('all machines off', () => {
     expect(await farm.ok(['queue', 'ls'])).toMatch(/default\s+2\s+0/);
     expect(await farm.ok(['worker', 'sleep', 'w1'])).toBe('w1\n');
     const w = await farm.worker(['--name', 'w1', '-j', '1']);
-    await until(async () => (await farm.ok(['worker', 'ls'])).includes('asleep'), () => 'it was found asleep');
+    await until(
+      async () => (await farm.ok(['worker', 'ls'])).includes('asleep'),
+      () => 'it was found asleep',
+    );
     await isState(farm, a, 'queued');
     await farm.ok(['worker', 'wake', 'w1']);
     await farm.reaches(a, 'done');

@@ -129,7 +129,16 @@ describe('tasks', () => {
     ]);
     const aside = fs.readdirSync(path.join(farm.queue, 'quarantine'));
     expect(aside.filter((name) => !name.endsWith('.reason'))).toHaveLength(3);
-    expect(fs.readFileSync(path.join(farm.queue, 'quarantine', aside.find((name) => name.startsWith('notes.txt') && !name.endsWith('.reason'))!), 'utf8')).toBe('mine');
+    expect(
+      fs.readFileSync(
+        path.join(
+          farm.queue,
+          'quarantine',
+          aside.find((name) => name.startsWith('notes.txt') && !name.endsWith('.reason'))!,
+        ),
+        'utf8',
+      ),
+    ).toBe('mine');
     await farm.ok(['worker', '--until-empty', '--poll', '50ms']);
     expect((await farm.show(good)).state).toBe('done');
   });
@@ -216,7 +225,12 @@ describe('tasks', () => {
     await farm.submit('-q', 'nobody', '--', 'true');
     const said = await doctor(farm);
     expect([said.code, said.wrong]).toEqual([0, ['nobody-serves', 'nobody-serves']]);
-    expect(said.findings.filter((f) => f.code === 'nobody-serves').map((f) => f.message).join('\n')).toMatch(/64[\s\S]*queue nobody/);
+    expect(
+      said.findings
+        .filter((f) => f.code === 'nobody-serves')
+        .map((f) => f.message)
+        .join('\n'),
+    ).toMatch(/64[\s\S]*queue nobody/);
     const lanes = path.join(farm.queue, 'lanes');
     const [lane] = fs.readdirSync(lanes);
     const text = fs.readFileSync(path.join(lanes, lane!), 'utf8');
@@ -233,17 +247,24 @@ describe('who holds running tasks', () => {
     const w = await farm.worker(['--name', 'w1']);
     const id = await farm.submit('--', 'sh', '-c', 'echo $$ > pid; exec sleep 300');
     await farm.reaches(id, 'running');
-    await until(() => fs.existsSync(path.join(farm.dir, 'pid')) && fs.readFileSync(path.join(farm.dir, 'pid'), 'utf8').endsWith('\n'), () => 'it has begun');
+    await until(
+      () => fs.existsSync(path.join(farm.dir, 'pid')) && fs.readFileSync(path.join(farm.dir, 'pid'), 'utf8').endsWith('\n'),
+      () => 'it has begun',
+    );
     const pid = Number(fs.readFileSync(path.join(farm.dir, 'pid'), 'utf8'));
     // Stopped, it cannot start another guardian when its own is killed.
     w.signal('SIGSTOP');
     const guardians = fs.readFileSync(`/proc/${w.pid}/task/${w.pid}/children`, 'utf8').trim().split(' ').map(Number);
-    for (const guardian of guardians) if (fs.readFileSync(`/proc/${guardian}/cmdline`, 'utf8').includes('__guardian')) process.kill(guardian, 'SIGKILL');
+    for (const guardian of guardians)
+      if (fs.readFileSync(`/proc/${guardian}/cmdline`, 'utf8').includes('__guardian')) process.kill(guardian, 'SIGKILL');
     w.signal('SIGKILL');
     await w.ended;
     expect(isThere(pid)).toBe(true);
     await repairs(farm, ['dead-session']);
-    await until(() => !isThere(pid), () => 'what it left has ended');
+    await until(
+      () => !isThere(pid),
+      () => 'what it left has ended',
+    );
     const view = await farm.show(id);
     expect(view.state).toBe('queued');
     expect(view.attempts).toMatchObject([{ attempt: 1, outcome: 'lost', worker: 'w1' }]);
@@ -253,7 +274,10 @@ describe('who holds running tasks', () => {
   it('I16: one that death cannot be proved of is watched for a lease, which is said, and then handed back', async () => {
     const farm = await makeFarm({ lease: 400 });
     const { id } = await claimed(farm, FAR);
-    await until(async () => (await doctor(farm)).code === 1, () => 'its claim is older than a lease');
+    await until(
+      async () => (await doctor(farm)).code === 1,
+      () => 'its claim is older than a lease',
+    );
     const fixed = await repairs(farm, ['unknown-session']);
     expect(fixed.stderr).toContain('watching worker far for 400ms');
     expect((await farm.show(id)).state).toBe('queued');
@@ -263,12 +287,33 @@ describe('who holds running tasks', () => {
   it('L3: a session that gives a sign of life while it is watched keeps its tasks', async () => {
     const farm = await makeFarm({ lease: 600 });
     const { entry } = await claimed(farm, FAR);
-    put(farm, 'workers/far/worker.json', JSON.stringify({ name: 'far', session: FAR, host: 'far', pid: 1, startedAt: 0, version: '0', jobs: 1, queues: ['default'], labels: {}, offers: {}, heartbeatMs: 100, restartExitCode: null, settings: {} }));
+    put(
+      farm,
+      'workers/far/worker.json',
+      JSON.stringify({
+        name: 'far',
+        session: FAR,
+        host: 'far',
+        pid: 1,
+        startedAt: 0,
+        version: '0',
+        jobs: 1,
+        queues: ['default'],
+        labels: {},
+        offers: {},
+        heartbeatMs: 100,
+        restartExitCode: null,
+        settings: {},
+      }),
+    );
     const heartbeat = put(farm, 'workers/far/heartbeat', `000000000001 ${FAR}\n`);
     age(heartbeat, DAY_MS);
     expect((await doctor(farm)).wrong).toEqual(['silent-worker']);
     const watching = farm.start(['doctor', '--fix', '--json']);
-    await until(() => watching.stderr().includes('watching'), () => 'it watches');
+    await until(
+      () => watching.stderr().includes('watching'),
+      () => 'it watches',
+    );
     let beats = 1;
     const beating = setInterval(() => fs.writeFileSync(heartbeat, `${String(++beats).padStart(12, '0')} ${FAR}\n`), 20);
     const ran = await watching.ended;
@@ -284,7 +329,10 @@ describe('who holds running tasks', () => {
     const other = bury(farm, { state: 'done', agoMs: 60_000 });
     const outcome = fs.readFileSync(path.join(farm.queue, `runs/${bucket(other)}/${other}.a1.json`), 'utf8').replaceAll(other, id);
     put(farm, `runs/${bucket(id)}/${id}.a1.json`, outcome);
-    await until(async () => (await doctor(farm)).wrong.includes('unknown-session'), () => 'its claim is older than a lease');
+    await until(
+      async () => (await doctor(farm)).wrong.includes('unknown-session'),
+      () => 'its claim is older than a lease',
+    );
     await repairs(farm, ['unknown-session']);
     const view = await farm.show(id);
     expect([view.state, view.attempts.length]).toEqual(['done', 1]);
@@ -294,7 +342,25 @@ describe('who holds running tasks', () => {
     const farm = await makeFarm({ lease: 300 });
     const { id, entry } = await claimed(farm, FAR);
     const queued = await farm.submit('--', 'true');
-    put(farm, 'workers/far/worker.json', JSON.stringify({ name: 'far', session: FAR, host: 'far', pid: 1, startedAt: 0, version: '0', jobs: 1, queues: ['default'], labels: {}, offers: {}, heartbeatMs: 100, restartExitCode: null, settings: {} }));
+    put(
+      farm,
+      'workers/far/worker.json',
+      JSON.stringify({
+        name: 'far',
+        session: FAR,
+        host: 'far',
+        pid: 1,
+        startedAt: 0,
+        version: '0',
+        jobs: 1,
+        queues: ['default'],
+        labels: {},
+        offers: {},
+        heartbeatMs: 100,
+        restartExitCode: null,
+        settings: {},
+      }),
+    );
     const other = bury(farm, { state: 'done', agoMs: 60_000 });
     const outcome = fs.readFileSync(path.join(farm.queue, `runs/${bucket(other)}/${other}.a1.json`), 'utf8').replaceAll(other, id);
     age(put(farm, `runs/${bucket(id)}/${id}.a1.json`, outcome), DAY_MS);
@@ -320,7 +386,13 @@ describe('who holds running tasks', () => {
       expect((await farm.tq(['set', id, '-l', 'a=b'], { env: { TQ_FAULT: `die-after:${call}` } })).code).toBe(137);
     }
     expect((await farm.show(id)).state).toBe('queued');
-    await repairs(farm, ['dead-session', ...fs.readdirSync(path.join(farm.queue, 'running')).slice(1).map(() => 'dead-session')]);
+    await repairs(farm, [
+      'dead-session',
+      ...fs
+        .readdirSync(path.join(farm.queue, 'running'))
+        .slice(1)
+        .map(() => 'dead-session'),
+    ]);
     expect(placesOf(farm.queue, id)).toEqual([expect.stringMatching(/^queued\/default\/p03\//)]);
   });
 });
@@ -348,14 +420,18 @@ describe('the ground', () => {
     await farm.ok(['init', dir]);
     const ran = await farm.tq(['-D', dir, 'doctor', '--json']);
     expect(ran.code).toBe(0);
-    expect((JSON.parse(ran.stdout) as Finding[]).filter((f) => f.level !== 'ok')).toMatchObject([{ level: 'warning', code: 'synced', message: expect.stringContaining('Dropbox') as string }]);
+    expect((JSON.parse(ran.stdout) as Finding[]).filter((f) => f.level !== 'ok')).toMatchObject([
+      { level: 'warning', code: 'synced', message: expect.stringContaining('Dropbox') as string },
+    ]);
   });
 
   it('L3: an operation that does not do what it must is an error', async () => {
     const farm = await makeFarm();
     const ran = await farm.tq(['doctor', '--json'], { env: { TQ_FAULT: 'fail:EPERM:link:1' } });
     expect(ran.code).toBe(1);
-    expect((JSON.parse(ran.stdout) as Finding[]).filter((f) => f.level === 'error').map((f) => f.message)).toContain('a hard link fails: EPERM');
+    expect((JSON.parse(ran.stdout) as Finding[]).filter((f) => f.level === 'error').map((f) => f.message)).toContain(
+      'a hard link fails: EPERM',
+    );
   });
 
   it('L3: a queue that cannot be written is examined as far as it can be read', async () => {

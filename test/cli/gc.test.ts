@@ -16,7 +16,13 @@ describe('what goes', () => {
   it('L2: done tasks after a week, the others after a month, unless told otherwise', async () => {
     const farm = await makeFarm();
     const old = [ended(farm, 'done', 8), ended(farm, 'failed', 31), ended(farm, 'canceled', 31), ended(farm, 'skipped', 40)];
-    const young = [ended(farm, 'done', 6), ended(farm, 'failed', 29), ended(farm, 'canceled', 8), ended(farm, 'skipped', 8), await farm.submit('--hold', '--', 'true')];
+    const young = [
+      ended(farm, 'done', 6),
+      ended(farm, 'failed', 29),
+      ended(farm, 'canceled', 8),
+      ended(farm, 'skipped', 8),
+      await farm.submit('--hold', '--', 'true'),
+    ];
     const dry = lines(await farm.ok(['gc', '--dry-run']));
     expect(dry.toSorted()).toEqual(old.toSorted());
     for (const id of old) expect(placesOf(farm.queue, id)).toHaveLength(1);
@@ -42,7 +48,10 @@ describe('what goes', () => {
   it('L2: a task is as old as its end, not as its submit', async () => {
     const farm = await makeFarm();
     const id = ended(farm, 'done', 30);
-    const file = path.join(farm.queue, filesWith(farm.queue, id).find((name) => name.startsWith('runs/') && name.endsWith('.json'))!);
+    const file = path.join(
+      farm.queue,
+      filesWith(farm.queue, id).find((name) => name.startsWith('runs/') && name.endsWith('.json'))!,
+    );
     const outcome = JSON.parse(fs.readFileSync(file, 'utf8')) as { endedAt: number };
     fs.writeFileSync(file, JSON.stringify({ ...outcome, endedAt: Date.now() - DAY_MS }));
     expect(await farm.ok(['gc'])).toBe('');
@@ -87,13 +96,16 @@ describe('what stays', () => {
     expect(mine).toHaveLength(1);
     const kept = ended(farm, 'failed', 3, { script: '6d0000000000aa.script' });
     const went = ended(farm, 'failed', 33, { script: '6d0000000000bb.script' });
-    for (const name of ['6d0000000000aa.script', '6d0000000000bb.script', '6d0000000000cc.script', '6d0000000000dd.stdin']) age(put(farm, `blobs/${name}`, 'x'), 3 * DAY_MS);
+    for (const name of ['6d0000000000aa.script', '6d0000000000bb.script', '6d0000000000cc.script', '6d0000000000dd.stdin'])
+      age(put(farm, `blobs/${name}`, 'x'), 3 * DAY_MS);
     put(farm, 'blobs/6d0000000000ee.script', 'of a submit that is still at it');
     age(path.join(farm.queue, 'blobs', mine[0]!), 40 * DAY_MS);
     // A task that lies in quarantine may be put back by hand.
     put(farm, 'quarantine/x.json', JSON.stringify({ script: '6d0000000000dd.stdin' }));
     expect(await farm.ok(['gc'])).toBe(`${went}\n`);
-    expect(fs.readdirSync(path.join(farm.queue, 'blobs')).toSorted()).toEqual([...mine, '6d0000000000aa.script', '6d0000000000dd.stdin', '6d0000000000ee.script'].toSorted());
+    expect(fs.readdirSync(path.join(farm.queue, 'blobs')).toSorted()).toEqual(
+      [...mine, '6d0000000000aa.script', '6d0000000000dd.stdin', '6d0000000000ee.script'].toSorted(),
+    );
     for (const there of [id, kept]) expect(placesOf(farm.queue, there)).toHaveLength(1);
   });
 
@@ -146,13 +158,21 @@ describe('at any moment', () => {
       return went;
     })();
     const ids: string[] = [];
-    for (let i = 0; i < 40; i++) ids.push(await farm.submit('--retries', '1', '--backoff', 'none', '--', 'sh', '-c', `echo ${i} >> ran; exit ${i % 2}`));
-    await until(async () => (await farm.ok(['ls', '--count'])).trim() === '0', () => 'all have ended');
+    for (let i = 0; i < 40; i++)
+      ids.push(await farm.submit('--retries', '1', '--backoff', 'none', '--', 'sh', '-c', `echo ${i} >> ran; exit ${i % 2}`));
+    await until(
+      async () => (await farm.ok(['ls', '--count'])).trim() === '0',
+      () => 'all have ended',
+    );
     work.over = true;
     const went = [...(await cleaning), ...lines(await farm.ok(['gc', '--keep', '0', '--keep-failed', '0']))];
     expect(went.toSorted()).toEqual(ids.toSorted());
     const ran = lines(fs.readFileSync(path.join(farm.dir, 'ran'), 'utf8')).map(Number);
-    for (let i = 0; i < 40; i++) expect(ran.filter((n) => n === i), `task ${i}`).toHaveLength(i % 2 === 0 ? 1 : 2);
+    for (let i = 0; i < 40; i++)
+      expect(
+        ran.filter((n) => n === i),
+        `task ${i}`,
+      ).toHaveLength(i % 2 === 0 ? 1 : 2);
     expect((await farm.tq(['doctor'])).code).toBe(0);
     expect(filesWith(farm.queue, ids[0]!)).toEqual([expect.stringMatching(/^gone\//)]);
   });

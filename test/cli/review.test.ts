@@ -175,6 +175,54 @@ describe('what cannot be begun here', () => {
   });
 });
 
+describe('ends at the wrong moment', () => {
+  it('I8: a worker that waits for its last task publishes what another one came to while the queue was away', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1', '-j', '2']);
+    const id = await farm.submit(...sh('while [ ! -e go ]; do sleep 0.02; done'));
+    const long = await farm.submit(...sh('while [ ! -e go2 ]; do sleep 0.02; done'));
+    await farm.reaches(id, 'running');
+    await farm.reaches(long, 'running');
+    w.signal('SIGTERM');
+    await until(
+      () => w.stderr().includes('leaving when'),
+      () => 'it has heard',
+    );
+    const away = `${farm.queue}.away`;
+    fs.renameSync(farm.queue, away);
+    touch(farm, 'go');
+    await until(
+      () => w.stderr().includes('kept'),
+      () => 'the outcome is kept',
+    );
+    // A worker that leaves soon gives up trying.
+    await sleep(3500);
+    fs.renameSync(away, farm.queue);
+    const task = await farm.reaches(id, 'done');
+    expect(task.attempts.map((a) => a.outcome)).toEqual(['succeeded']);
+    touch(farm, 'go2');
+    expect((await w.ended).code).toBe(0);
+    expect((await farm.show(long)).state).toBe('done');
+  });
+
+  it('E6: a task that was started in time runs again when it is retried after its --expires', async () => {
+    const farm = await makeFarm();
+    await farm.worker(['--name', 'w1']);
+    const id = await farm.submit('--expires', '2s', '--', 'false');
+    const first = await farm.reaches(id, 'failed');
+    await until(
+      () => Date.now() > Date.parse(first.expiresAt!) + 100,
+      () => 'its time is over',
+    );
+    await farm.ok(['retry', id]);
+    await until(
+      async () => (await farm.show(id)).attempts.length === 2 || (await farm.show(id)).state === 'skipped',
+      () => 'it runs again',
+    );
+    expect((await farm.reaches(id, 'failed')).attempts.map((a) => a.outcome)).toEqual(['failed', 'failed']);
+  });
+});
+
 describe('names and requests', () => {
   it('C6: a request that cannot be read is told like one that cannot be understood, and the worker works on', async () => {
     const farm = await makeFarm();
@@ -201,13 +249,19 @@ describe('names and requests', () => {
     const session = sessions(farm)[0]!;
     first.signal('SIGSTOP');
     await undertake(await farm.open(), session, { proved: true, reason: 'it seems dead from here' });
+    const stated = (): { session: string; state: string } =>
+      JSON.parse(fs.readFileSync(path.join(farm.queue, 'workers', 'w1', 'state.json'), 'utf8')) as { session: string; state: string };
     await farm.worker(['--name', 'w1']);
     const now = sessions(farm)[0]!;
     expect(now).not.toBe(session);
+    await until(
+      () => stated().session === now && stated().state === 'awake',
+      () => 'the other one is awake',
+    );
     first.signal('SIGCONT');
     await first.ended;
     expect(sessions(farm)).toEqual([now]);
-    expect(JSON.parse(fs.readFileSync(path.join(farm.queue, 'workers', 'w1', 'state.json'), 'utf8'))).toMatchObject({ session: now, state: 'awake' });
+    expect(stated()).toMatchObject({ session: now, state: 'awake' });
     const id = await farm.submit('--', 'true');
     await farm.reaches(id, 'done');
   });
@@ -245,7 +299,9 @@ describe('ends', () => {
     // One listing fails, from about where the task has run to where the worker has left.
     for (let n = 46; n <= 56; n++) {
       const id = await farm.submit('--', 'true');
-      const w = farm.start(['worker', '--name', 'w1', '--until-empty', '--poll', '50ms'], { env: { TQ_FAULT: `fail-some:EIO:list:${n}:${n}` } });
+      const w = farm.start(['worker', '--name', 'w1', '--until-empty', '--poll', '50ms'], {
+        env: { TQ_FAULT: `fail-some:EIO:list:${n}:${n}` },
+      });
       const ran = await w.ended;
       expect(ran.code, `${n}: ${ran.stderr}`).toBe(0);
       expect((await farm.show(id)).state).toBe('done');

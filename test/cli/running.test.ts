@@ -73,7 +73,11 @@ describe('hooks', () => {
     const slow = await farm.submit('--timeout', '200ms', '--grace', '100ms', '--', 'sleep', '60');
     await drain(farm, '--pre', `echo pre $TQ_TASK_ID >> ${farm.dir}/hooks`, '--post', `echo post $TQ_TASK_ID >> ${farm.dir}/hooks; false`);
     const lines = fs.readFileSync(path.join(farm.dir, 'hooks'), 'utf8').trim().split('\n');
-    for (const [id, n] of [[good, 1], [bad, 2], [slow, 1]] as const) {
+    for (const [id, n] of [
+      [good, 1],
+      [bad, 2],
+      [slow, 1],
+    ] as const) {
       expect(lines.filter((l) => l === `pre ${id}`)).toHaveLength(n);
       expect(lines.filter((l) => l === `post ${id}`)).toHaveLength(n);
     }
@@ -158,7 +162,13 @@ describe('output', () => {
 
   it('B7: the tail, an older attempt and the path', async () => {
     const farm = await makeFarm();
-    const id = await farm.submit('--retries', '1', '--backoff', 'none', ...sh('for i in 1 2 3 4 5 6 7; do echo $TQ_ATTEMPT.$i; done; exit 1'));
+    const id = await farm.submit(
+      '--retries',
+      '1',
+      '--backoff',
+      'none',
+      ...sh('for i in 1 2 3 4 5 6 7; do echo $TQ_ATTEMPT.$i; done; exit 1'),
+    );
     await drain(farm);
     expect(await farm.ok(['logs', id, '-n', '2'])).toBe('2.6\n2.7\n');
     expect(await farm.ok(['logs', id, '--attempt', '1', '-n', '1'])).toBe('1.7\n');
@@ -287,7 +297,21 @@ describe('what cannot be started', () => {
     expect((await farm.show(id)).state).toBe('done');
     const q = await farm.open();
     const { submitTask } = await import('../../src/queue/submit.ts');
-    const base = { queue: 'default', priority: 0, cwd: farm.dir, env: { PATH: '/bin:/usr/bin' }, envMode: 'min', submittedBy: { user: 'u', host: 'h' }, submitDir: farm.dir, retries: 0, backoff: { kind: 'none' }, jitter: false, graceMs: 1000, onLost: 'requeue', split: false } as const;
+    const base = {
+      queue: 'default',
+      priority: 0,
+      cwd: farm.dir,
+      env: { PATH: '/bin:/usr/bin' },
+      envMode: 'min',
+      submittedBy: { user: 'u', host: 'h' },
+      submitDir: farm.dir,
+      retries: 0,
+      backoff: { kind: 'none' },
+      jitter: false,
+      graceMs: 1000,
+      onLost: 'requeue',
+      split: false,
+    } as const;
     const long = (await submitTask(q, { ...base, command: ['true', 'z'.repeat(200_000)] })).id;
     await drain(farm);
     expect(await farm.show(long)).toMatchObject({ state: 'failed', exitCode: 126 });
@@ -353,7 +377,11 @@ describe('ends and records', () => {
 
   it('B14: a thousand progress reports make no extra writes on the share', async () => {
     const farm = await makeFarm();
-    const id = await farm.submit(...sh('case $TQ_PROGRESS_FILE in $TQ_DIR/*) exit 9;; esac; i=0; while [ $i -lt 1000 ]; do echo $((i/10)) > $TQ_PROGRESS_FILE; i=$((i+1)); done'));
+    const id = await farm.submit(
+      ...sh(
+        'case $TQ_PROGRESS_FILE in $TQ_DIR/*) exit 9;; esac; i=0; while [ $i -lt 1000 ]; do echo $((i/10)) > $TQ_PROGRESS_FILE; i=$((i+1)); done',
+      ),
+    );
     await drain(farm);
     expect((await farm.show(id)).state).toBe('done');
   });
@@ -378,14 +406,16 @@ describe('what a task finds', () => {
     expect(env.get('TQ_SUBMIT_DIR')).toBe(farm.dir);
     expect(env.get('TQ_VAR_STORE')).toBe('/mnt/a');
     expect(env.get('TQ_SESSION')).toMatch(/^w1\./);
-    for (const name of ['TQ_STATE_DIR', 'TQ_TMPDIR', 'TQ_RESULT_FILE', 'TQ_PROGRESS_FILE', 'TQ_ERROR_FILE']) expect(env.get(name)).toMatch(/^\//);
+    for (const name of ['TQ_STATE_DIR', 'TQ_TMPDIR', 'TQ_RESULT_FILE', 'TQ_PROGRESS_FILE', 'TQ_ERROR_FILE'])
+      expect(env.get(name)).toMatch(/^\//);
     for (const name of ['TQ_INDEX', 'TQ_ARRAY_SIZE', 'TQ_ITEM', 'TQ_PARENT_ID', 'TQ_GPUS']) expect(env.has(name)).toBe(false);
     expect(text).toContain(await farm.ok(['--version']));
   });
 
   it('B15: the state directory lasts over attempts, the temporary one is gone at the end', async () => {
     const farm = await makeFarm();
-    const line = 'echo $TQ_ATTEMPT >> $TQ_STATE_DIR/seen; echo x > $TQ_TMPDIR/x; echo $TQ_TMPDIR; cat $TQ_STATE_DIR/seen; [ $TQ_ATTEMPT -eq 2 ]';
+    const line =
+      'echo $TQ_ATTEMPT >> $TQ_STATE_DIR/seen; echo x > $TQ_TMPDIR/x; echo $TQ_TMPDIR; cat $TQ_STATE_DIR/seen; [ $TQ_ATTEMPT -eq 2 ]';
     const id = await farm.submit('--retries', '1', '--backoff', 'none', ...sh(line));
     await drain(farm);
     const [tmp, ...seen] = (await logOf(farm, id)).trim().split('\n');
@@ -489,7 +519,13 @@ describe('the guardian', () => {
     const id = await farm.submit(...sh('exec 9>lock; flock -n 9 || echo OVERLAP; echo $$ >> pids; [ $TQ_ATTEMPT -gt 1 ] || sleep 64'));
     const w = await farm.worker(['--name', 'w1']);
     const child = await pidIn(path.join(farm.dir, 'pids'));
-    const guardian = Number(fs.readFileSync(`/proc/${w.pid}/task/${w.pid}/children`, 'utf8').trim().split(' ').find((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('__guardian')));
+    const guardian = Number(
+      fs
+        .readFileSync(`/proc/${w.pid}/task/${w.pid}/children`, 'utf8')
+        .trim()
+        .split(' ')
+        .find((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('__guardian')),
+    );
     expect(guardian).toBeGreaterThan(1);
     process.kill(guardian, 'SIGKILL');
     w.signal('SIGKILL');

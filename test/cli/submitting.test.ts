@@ -14,7 +14,11 @@ function snapshot(dir: string): Record<string, string> {
   return found;
 }
 
-const files = (dir: string): string[] => fs.readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()).map((e) => e.name);
+const files = (dir: string): string[] =>
+  fs
+    .readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((e) => e.isFile())
+    .map((e) => e.name);
 
 async function drain(farm: Farm): Promise<void> {
   await farm.ok(['worker', '--until-empty', '--poll', '50ms']);
@@ -26,7 +30,14 @@ describe('ids and what is stored', () => {
     const ran = await farm.tq(['submit', '--', 'echo', 'hi']);
     expect(ran).toMatchObject({ code: 0, stderr: '' });
     expect(ran.stdout).toMatch(/^[0-9a-z]{10,16}\n$/);
-    expect(await farm.show(ran.stdout.trim())).toMatchObject({ schema: 'tq.task/1', state: 'queued', queue: 'default', priority: 0, command: ['echo', 'hi'], attempts: [] });
+    expect(await farm.show(ran.stdout.trim())).toMatchObject({
+      schema: 'tq.task/1',
+      state: 'queued',
+      queue: 'default',
+      priority: 0,
+      command: ['echo', 'hi'],
+      attempts: [],
+    });
   });
 
   it('A1: ids sort in submit order', async () => {
@@ -42,7 +53,11 @@ describe('ids and what is stored', () => {
     const id = await farm.submit('-n', 'nightly-1', '-l', 'k=v', '-l', 'x=y=z', '-g', 'grp', '--comment', 'why not', '--', 'true');
     await farm.submit('-n', 'other', '--', 'true');
     expect(await farm.show(id)).toMatchObject({ name: 'nightly-1', labels: { k: 'v', x: 'y=z' }, group: 'grp', comment: 'why not' });
-    for (const words of [['-n', 'nightly*'], ['-l', 'k=v'], ['-g', 'grp']]) {
+    for (const words of [
+      ['-n', 'nightly*'],
+      ['-l', 'k=v'],
+      ['-g', 'grp'],
+    ]) {
       expect((await farm.ok(['ls', ...words, '-o', 'id', '--no-header'])).trim()).toBe(id);
     }
   });
@@ -64,7 +79,9 @@ describe('ids and what is stored', () => {
   it('A6: a dry run prints the task and leaves the directory byte-identical', async () => {
     const farm = await makeFarm();
     const before = snapshot(farm.queue);
-    const task = JSON.parse(await farm.ok(['submit', '--dry-run', '-p', '7', '-n', 'x', '--stdin', '/etc/hostname', '--', 'echo', 'a b'])) as Record<string, unknown>;
+    const task = JSON.parse(
+      await farm.ok(['submit', '--dry-run', '-p', '7', '-n', 'x', '--stdin', '/etc/hostname', '--', 'echo', 'a b']),
+    ) as Record<string, unknown>;
     expect(task).toMatchObject({ schema: 'tq.task/1', name: 'x', priority: 7, command: ['echo', 'a b'] });
     expect(snapshot(farm.queue)).toEqual(before);
   });
@@ -270,7 +287,8 @@ describe('which queue', () => {
     const config = path.join(farm.queue, 'tq.json');
     fs.writeFileSync(config, JSON.stringify({ ...JSON.parse(fs.readFileSync(config, 'utf8')), format: 99 }));
     const before = snapshot(farm.queue);
-    for (const args of [['submit', '--', 'true'], ['ls'], ['worker', '--until-empty'], ['doctor', '--fix']]) expect((await farm.tq(args)).code).toBe(4);
+    for (const args of [['submit', '--', 'true'], ['ls'], ['worker', '--until-empty'], ['doctor', '--fix']])
+      expect((await farm.tq(args)).code).toBe(4);
     expect(snapshot(farm.queue)).toEqual(before);
   });
 });
@@ -308,7 +326,8 @@ describe('trouble with the disk', () => {
 
   it('I15: EDQUOT is 4, EROFS is 4, EACCES is 6', async () => {
     const farm = await makeFarm();
-    const code = async (errno: string): Promise<number> => (await farm.tq(['submit', '--', 'true'], { env: { TQ_FAULT: `fail:${errno}:create:1` } })).code;
+    const code = async (errno: string): Promise<number> =>
+      (await farm.tq(['submit', '--', 'true'], { env: { TQ_FAULT: `fail:${errno}:create:1` } })).code;
     expect(await code('EDQUOT')).toBe(4);
     expect(await code('EROFS')).toBe(4);
     expect(await code('EACCES')).toBe(6);

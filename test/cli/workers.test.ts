@@ -51,7 +51,16 @@ describe('names', () => {
     expect(w.name).toBe('w1');
     expect(await farm.ok(['worker', 'ls'])).toMatch(/w1\s+awake/);
     const r = await row(farm, 'w1');
-    expect(r).toMatchObject({ name: 'w1', state: 'awake', want: null, alive: true, jobs: 3, running: [], labels: { gpu: '', zone: 'a' }, pid: w.pid });
+    expect(r).toMatchObject({
+      name: 'w1',
+      state: 'awake',
+      want: null,
+      alive: true,
+      jobs: 3,
+      running: [],
+      labels: { gpu: '', zone: 'a' },
+      pid: w.pid,
+    });
     expect(r.offers['cpus']).toBe(3);
     expect(Date.parse(r.lastSeenAt)).toBeGreaterThanOrEqual(Date.parse(r.startedAt) - 1000);
     expect((await farm.tq(['worker', 'show', 'nobody'])).code).toBe(3);

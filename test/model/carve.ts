@@ -2,7 +2,26 @@
  * Taking ranges off an array: the names say what is covered. `A.lo-hi.aN` covers a range; `A.lo-hi.aN.rest` beside it is staged and
  * covers nothing; `A.lo-lo+from-hi.aN` is the commit: from then on the rest counts beside it.
  */
-import { act, create, forget, link, mkdir, read, rename, rmdir, strong, tell, unlink, baseOf, dirOf, Violation, type Budget, type Proc, type Scenario, type World } from './engine.ts';
+import {
+  act,
+  create,
+  forget,
+  link,
+  mkdir,
+  read,
+  rename,
+  rmdir,
+  strong,
+  tell,
+  unlink,
+  baseOf,
+  dirOf,
+  Violation,
+  type Budget,
+  type Proc,
+  type Scenario,
+  type World,
+} from './engine.ts';
 
 export interface CarveConfig {
   workers?: readonly string[];
@@ -88,7 +107,8 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
     const rest = nameOf(lo + 1, hi, n);
     const mine = `A.${lo}-${lo}+${lo + 1}-${hi}.a${n}`;
     if ((yield* link(`${run}/${rest}.rest`, '')) === 'gone') return undefined;
-    if (!(yield* rename(`${run}/${nameOf(lo, hi, n)}`, `${run}/${mine}`)) && (yield* strong(run))?.includes(mine) !== true) return undefined;
+    if (!(yield* rename(`${run}/${nameOf(lo, hi, n)}`, `${run}/${mine}`)) && (yield* strong(run))?.includes(mine) !== true)
+      return undefined;
     yield* rename(`${run}/${rest}.rest`, `q/${rest}`);
     return mine;
   }
@@ -173,7 +193,8 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
       ...(config.buries ?? []).map((session, i) => ({ name: `u${i}`, run: () => bury(session, 2) })),
     ],
     died({ notes }, name) {
-      for (const [element, session] of Object.entries(notes.running)) if (`w${session.slice(0, -1)}` === name) delete notes.running[element];
+      for (const [element, session] of Object.entries(notes.running))
+        if (`w${session.slice(0, -1)}` === name) delete notes.running[element];
     },
     tell({ notes, files }, _, word, args) {
       const session = String(args[0]);
@@ -185,7 +206,8 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
         if (notes.condemned.includes(session)) return false;
         if (notes.running[element] !== undefined) throw new Violation('OVERLAP', `element ${element} runs twice`);
         for (const [path, content] of files) {
-          if (path.startsWith(`out/A.${element}.`) && content === 'ok') throw new Violation('RERUN', `element ${element} runs again, ${path} is ok`);
+          if (path.startsWith(`out/A.${element}.`) && content === 'ok')
+            throw new Violation('RERUN', `element ${element} runs again, ${path} is ok`);
         }
         notes.running[element] = session;
       } else if (notes.running[element] === session) delete notes.running[element];

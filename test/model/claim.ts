@@ -62,7 +62,18 @@ export const RULES: Rules = {
   buryAgain: 1,
 };
 
-export const NAIVE: Rules = { ...RULES, lostFirst: 0, strongRelist: 0, adopt: 0, eexistComplete: 0, chase: 0, cancelWins: 0, remakeTarget: 0, retryRaise: 0, buryAgain: 0 };
+export const NAIVE: Rules = {
+  ...RULES,
+  lostFirst: 0,
+  strongRelist: 0,
+  adopt: 0,
+  eexistComplete: 0,
+  chase: 0,
+  cancelWins: 0,
+  remakeTarget: 0,
+  retryRaise: 0,
+  buryAgain: 0,
+};
 
 export interface ClaimConfig {
   rules?: Partial<Rules>;
@@ -404,9 +415,11 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
     const entry = `${id}.a${n}`;
     if (rules.fenceStart === 1 && notes.condemned.includes(session)) return false;
     if (notes.started.includes(entry)) throw new Violation('STARTED-TWICE', entry);
-    if (world.files.get(`log/${entry}`) !== session) throw new Violation('V4', `${entry} started by ${session}, its log is of ${world.files.get(`log/${entry}`)}`);
+    if (world.files.get(`log/${entry}`) !== session)
+      throw new Violation('V4', `${entry} started by ${session}, its log is of ${world.files.get(`log/${entry}`)}`);
     for (const [other, by] of Object.entries(notes.running)) {
-      if (parse(other)!.id === id && !notes.condemned.includes(by)) throw new Violation('OVERLAP', `${entry} starts in ${session} while ${other} runs in ${by}`);
+      if (parse(other)!.id === id && !notes.condemned.includes(by))
+        throw new Violation('OVERLAP', `${entry} starts in ${session} while ${other} runs in ${by}`);
     }
     const before = world.files.get(`out/${id}.a${n - 1}`);
     if (before !== undefined && TERMINAL.includes(outcomeOf(before).next) && !notes.retried.includes(`${id}.a${n - 1}`)) {
@@ -458,7 +471,8 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
         case 'condemn':
           // A session that is cut off: its guardian has killed its children by now.
           if (!notes.condemned.includes(a)) notes.condemned.push(a);
-          if (rules.fenceStart === 1) for (const [entry, session] of Object.entries(notes.running)) if (session === a) delete notes.running[entry];
+          if (rules.fenceStart === 1)
+            for (const [entry, session] of Object.entries(notes.running)) if (session === a) delete notes.running[entry];
           break;
         case 'start':
           return start(world, a, b, Number(c));
@@ -475,7 +489,8 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
           notes.sessions[a] = b;
           break;
         case 'carried':
-          if (notes.last === 'r' && ids.length === 1) throw new Violation('STALE-CANCEL', 'an old request cancels a task that was retried since');
+          if (notes.last === 'r' && ids.length === 1)
+            throw new Violation('STALE-CANCEL', 'an old request cancels a task that was retried since');
           break;
         case 'late':
           notes.late.push(a);
@@ -496,7 +511,8 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
         const dir = places[0]!.slice(0, places[0]!.indexOf('/'));
         if (dir !== 'done' && dir !== 'failed') continue;
         const outcome = world.files.get(`out/${baseOf(places[0]!)}`);
-        if (outcome === undefined || outcomeOf(outcome).next !== dir) throw new Violation('V5', `${places[0]} but its outcome is ${outcome}`);
+        if (outcome === undefined || outcomeOf(outcome).next !== dir)
+          throw new Violation('V5', `${places[0]} but its outcome is ${outcome}`);
       }
     },
     finish(world) {
@@ -508,7 +524,8 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
       if (config.stay === true) {
         // Live workers go on with the session that they have; nobody buries them, only the dead ones. A suspicion that was not
         // followed by a burial is over.
-        const alive = (s: string): boolean => workers.some((w) => `w${w.name}` === ownerOf(s)) && !world.isDead(ownerOf(s)) && world.notes.sessions[s.slice(0, -1)] === s;
+        const alive = (s: string): boolean =>
+          workers.some((w) => `w${w.name}` === ownerOf(s)) && !world.isDead(ownerOf(s)) && world.notes.sessions[s.slice(0, -1)] === s;
         for (const s of world.ls('run')) if (!alive(s)) world.run(`bury ${s}`, () => bury(s, 'last', 4, true));
         world.remember({ ...world.notes, condemned: world.notes.condemned.filter((s) => !world.dirs.has(`run/${s}`)) });
         const left = workers.filter((w) => !world.isDead(`w${w.name}`));
@@ -539,7 +556,8 @@ export function claimScenario(config: ClaimConfig): Scenario<Notes> {
         const outcome = world.files.get(`out/${request}`);
         if (outcome !== undefined && TERMINAL.includes(outcomeOf(outcome).next)) continue;
         const places = placesOf(world, parse(request)!.id);
-        if (!places.some((p) => p.startsWith('canceled/'))) throw new Violation('CANCEL-LOST', `${request} was asked to cancel; it ended in ${places.join(' ')}`);
+        if (!places.some((p) => p.startsWith('canceled/')))
+          throw new Violation('CANCEL-LOST', `${request} was asked to cancel; it ended in ${places.join(' ')}`);
       }
       for (const s of world.ls('run')) throw new Violation('DIRECTORY-LEFT', `run/${s}: ${world.ls(`run/${s}`).join(' ')}`);
     },

@@ -137,7 +137,8 @@ export function dependScenario(config: DependConfig): Scenario<Notes> {
       for (const p of parents) {
         const unfinished = files.has(`running/${p}`) || files.has(`queued/${p}`);
         if (unfinished && !notes.retried.includes(p)) throw new Violation('RELEASED-EARLY', `c is queued while ${p} is unfinished`);
-        if (!unfinished && !files.has(`done/${p}`) && config.retryParent !== true) throw new Violation('RUN-DESPITE-FAILED', `c is queued although ${p} failed`);
+        if (!unfinished && !files.has(`done/${p}`) && config.retryParent !== true)
+          throw new Violation('RUN-DESPITE-FAILED', `c is queued although ${p} failed`);
       }
     },
     finish(world) {

@@ -2,7 +2,29 @@
  * What time does to a task: a delayed one is promoted when it is due, or skipped when it has expired; a claimed one may have expired
  * too. Promoters, hold, release, cancel, `set` and a claim come together; whoever looks later sees a later time.
  */
-import { act, baseOf, choose, create, dirOf, forget, link, list, mkdir, read, rename, rmdir, strong, tell, unlink, Violation, type Budget, type Proc, type Process, type Scenario, type World } from './engine.ts';
+import {
+  act,
+  baseOf,
+  choose,
+  create,
+  dirOf,
+  forget,
+  link,
+  list,
+  mkdir,
+  read,
+  rename,
+  rmdir,
+  strong,
+  tell,
+  unlink,
+  Violation,
+  type Budget,
+  type Proc,
+  type Process,
+  type Scenario,
+  type World,
+} from './engine.ts';
 import { entryName, move, parseEntry } from './steps.ts';
 
 export interface DueConfig {
@@ -180,7 +202,8 @@ export function dueScenario(config: DueConfig): Scenario<Notes> {
     check(world) {
       const places = placesOf(world);
       if (places.length !== 1) throw new Violation('V1', `${places.length} entries: ${places.join(' ')}`);
-      if (dirOf(places[0]!) === 'queued' && !world.notes.parentEnded) throw new Violation('RELEASED-EARLY', `${places[0]} while its parent runs`);
+      if (dirOf(places[0]!) === 'queued' && !world.notes.parentEnded)
+        throw new Violation('RELEASED-EARLY', `${places[0]} while its parent runs`);
     },
     finish(world) {
       world.run('last burial', bury);

@@ -203,7 +203,15 @@ class Unfolding {
   }
 
   #arrive(root: Root, before: Point | undefined, reply: Reply | undefined, live: Proc, step: IteratorResult<Op, void>): Point {
-    const point: Point = { id: this.#points++, op: step.done === true ? undefined : step.value, next: new Map(), root, before, reply, live };
+    const point: Point = {
+      id: this.#points++,
+      op: step.done === true ? undefined : step.value,
+      next: new Map(),
+      root,
+      before,
+      reply,
+      live,
+    };
     if (point.op?.op !== 'forget') return point;
     const label = point.op.label;
     const known = root.forgotten.get(label);
@@ -327,8 +335,10 @@ export class World<N> {
   ls(dir: string): string[] {
     const prefix = `${dir}/`;
     const names: string[] = [];
-    for (const path of this.files.keys()) if (path.startsWith(prefix) && path.indexOf('/', prefix.length) < 0) names.push(path.slice(prefix.length));
-    for (const path of this.dirs) if (path.startsWith(prefix) && path.indexOf('/', prefix.length) < 0) names.push(path.slice(prefix.length));
+    for (const path of this.files.keys())
+      if (path.startsWith(prefix) && path.indexOf('/', prefix.length) < 0) names.push(path.slice(prefix.length));
+    for (const path of this.dirs)
+      if (path.startsWith(prefix) && path.indexOf('/', prefix.length) < 0) names.push(path.slice(prefix.length));
     return names.toSorted();
   }
 
@@ -369,7 +379,8 @@ export class World<N> {
         steps.push({ process: i, how: 'plain', nth: 0 });
         if (this.budget.lost > 0 && this.#canBeLost(op)) steps.push({ process: i, how: 'lost', nth: 0 });
         if (this.budget.dup > 0 && DUPLICATED.has(op.op)) steps.push({ process: i, how: 'dup', nth: 0 });
-        if (this.budget.stale > 0 && op.op === 'list') for (const nth of this.#staleViews(i, op.path)) steps.push({ process: i, how: 'stale', nth });
+        if (this.budget.stale > 0 && op.op === 'list')
+          for (const nth of this.#staleViews(i, op.path)) steps.push({ process: i, how: 'stale', nth });
       }
       if (this.budget.crash > 0 && p.immortal !== true) steps.push({ process: i, how: 'crash', nth: 0 });
     }
@@ -442,7 +453,12 @@ export class World<N> {
       this.#spend('lost');
       reply = { error: op.op === 'link' || op.op === 'mkdir' ? 'EEXIST' : 'ENOENT' };
     }
-    const note = how === 'plain' ? '' : how === 'choice' ? ` <${step.nth}>` : ` <${how === 'lost' ? 'REPLY LOST' : how === 'stale' ? 'STALE' : 'SENT TWICE'}>`;
+    const note =
+      how === 'plain'
+        ? ''
+        : how === 'choice'
+          ? ` <${step.nth}>`
+          : ` <${how === 'lost' ? 'REPLY LOST' : how === 'stale' ? 'STALE' : 'SENT TWICE'}>`;
     this.log?.push(`${name}: ${textOfOp(op)}${note} -> ${textOfReply(reply)}`);
     this.points[i] = this.#unfolding.go(this.points[i]!, reply);
     this.#hear(i);
@@ -575,7 +591,10 @@ export class World<N> {
     for (const op of this.late) text += `;${textOfOp(op)}`;
     if (this.budget.stale > 0) {
       for (const [dir, v] of this.views) {
-        text += `;${dir}:${v.last.slice(-KEPT_VIEWS).map((names) => names.join('/')).join(':')}`;
+        text += `;${dir}:${v.last
+          .slice(-KEPT_VIEWS)
+          .map((names) => names.join('/'))
+          .join(':')}`;
         for (const mark of this.marks) text += `,${Math.min(v.changes - (mark[dir] ?? 0), KEPT_VIEWS)}`;
       }
     }
@@ -619,7 +638,12 @@ function textOfOp(op: Op): string {
 }
 
 function textOfReply(r: Reply): string {
-  return r.error ?? r.content ?? (r.names === undefined ? undefined : `[${r.names.join(' ')}]`) ?? (r.answer === undefined || r.answer === null ? 'ok' : String(r.answer));
+  return (
+    r.error ??
+    r.content ??
+    (r.names === undefined ? undefined : `[${r.names.join(' ')}]`) ??
+    (r.answer === undefined || r.answer === null ? 'ok' : String(r.answer))
+  );
 }
 
 function hash(seed: number, text: string): number {
@@ -763,7 +787,8 @@ export function sample<N>(scenario: Scenario<N>, bounds: Bounds & { runs?: numbe
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
       const known = violations.get(error.kind);
-      if (known === undefined || path.length < known.path.length) violations.set(error.kind, { message: error.message, times: (known?.times ?? 0) + 1, path });
+      if (known === undefined || path.length < known.path.length)
+        violations.set(error.kind, { message: error.message, times: (known?.times ?? 0) + 1, path });
       else known.times++;
     }
   }

@@ -91,7 +91,8 @@ export function keyScenario(config: KeyConfig): Scenario<null> {
       return;
     }
     if (config.exact === true && !moved) return;
-    for (const token of config.exact === true ? before : yield* tokensOf(id)) yield* rename(`keys/${token}`, `keys/${raised(token, 'free')}`);
+    for (const token of config.exact === true ? before : yield* tokensOf(id))
+      yield* rename(`keys/${token}`, `keys/${raised(token, 'free')}`);
   }
 
   function* work(id: string): Proc {
@@ -104,7 +105,8 @@ export function keyScenario(config: KeyConfig): Scenario<null> {
   }
 
   function* retry(id: string): Proc {
-    if (yield* rename(`done/${id}`, config.straight === true ? `queued/${id}` : `waiting/${id}`)) if (config.straight !== true) yield* settle(id);
+    if (yield* rename(`done/${id}`, config.straight === true ? `queued/${id}` : `waiting/${id}`))
+      if (config.straight !== true) yield* settle(id);
   }
 
   function* sweep(ids: readonly string[]): Proc {

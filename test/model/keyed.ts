@@ -3,7 +3,22 @@
  * is withdrawn; a retry comes back through waiting; a sweep settles what lies there, and may come at any time. Tasks carry attempt
  * numbers, and everybody may be late with what it has concluded.
  */
-import { act, baseOf, dirOf, list, rename, strong, tell, unlink, Violation, type Budget, type Proc, type Process, type Scenario, type World } from './engine.ts';
+import {
+  act,
+  baseOf,
+  dirOf,
+  list,
+  rename,
+  strong,
+  tell,
+  unlink,
+  Violation,
+  type Budget,
+  type Proc,
+  type Process,
+  type Scenario,
+  type World,
+} from './engine.ts';
 import { entryName, move, parseEntry } from './steps.ts';
 
 /** True: as it should be; false: dropped. */
@@ -21,8 +36,11 @@ export interface KeyedRules {
   withdraws: 'rename' | 'aside' | 'unlink';
   /** A submit or retry that has the key and must wait for parents raises the task's name before it says so. */
   admitsByRename: boolean;
-  /** `release`, and a retry for later, go through waiting, under a name that was never there. */
-  asksKey: boolean;
+  /**
+   * `release`, and a retry for later. `through`: they go through waiting, under a name that was never there. `looks`: release does
+   * so unless the token names the task, a retry takes the key when it is in delayed. `straight`: they do not ask.
+   */
+  asksKey: 'through' | 'looks' | 'straight';
   /** A retry goes through waiting. */
   throughWaiting: boolean;
 }
@@ -33,7 +51,7 @@ export const KEYED: KeyedRules = {
   exact: true,
   withdraws: 'rename',
   admitsByRename: true,
-  asksKey: true,
+  asksKey: 'through',
   throughWaiting: true,
 };
 
@@ -188,12 +206,13 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
     const { holder } = yield* token();
     if (holder !== 'free' && holder !== 'o' && UNFINISHED.includes(dirOf(String(yield* act('where', holder))))) return;
     const name = entryName('o', parseEntry(baseOf(at))!.n + 1);
-    const later = config.retry === 'later' && !rules.asksKey;
+    const later = config.retry === 'later' && rules.asksKey !== 'through';
     const place = later ? 'delayed' : rules.throughWaiting ? 'waiting' : 'queued';
     if ((yield* move(at, `${place}/${name}`)) !== 'moved') return;
     const mine = yield* takeKey('o');
     if (place !== 'waiting') {
-      yield* tell('retried');
+      if (!mine && rules.asksKey === 'looks') yield* move(`${place}/${name}`, `canceled/${name}`);
+      else yield* tell('retried');
       return;
     }
     if (!mine && rules.admitsByRename) yield* move(`waiting/${name}`, `canceled/${name}`);
@@ -208,7 +227,8 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
   function* release(id: string): Proc {
     const at = String(yield* act('where', id));
     if (dirOf(at) !== 'held') return;
-    if (!rules.asksKey) yield* move(at, `queued/${baseOf(at)}`);
+    const straight = rules.asksKey === 'straight' || (rules.asksKey === 'looks' && (yield* token()).holder === id);
+    if (straight) yield* move(at, `queued/${baseOf(at)}`);
     else if ((yield* move(at, `waiting/${entryName(id, parseEntry(baseOf(at))!.n + 1)}`)) === 'moved') yield* tryRelease(id);
   }
 
@@ -249,7 +269,10 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
   if (config.retry === 'later') processes.push({ name: 'promote', run: promote, immortal: true });
   if (config.hold !== undefined) {
     const id = config.hold;
-    processes.push({ name: `hold ${id}`, run: () => hold(id), immortal: true }, { name: `release ${id}`, run: () => release(id), immortal: true });
+    processes.push(
+      { name: `hold ${id}`, run: () => hold(id), immortal: true },
+      { name: `release ${id}`, run: () => release(id), immortal: true },
+    );
   }
 
   const files: Array<[string, string]> = (config.submits ?? []).map((id) => [`tmp/${id}.a0`, '']);
@@ -280,7 +303,8 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
           notes.retried = true;
           break;
         case 'canceled':
-          if (notes.printed.includes(id) || (id === 'o' && notes.retried)) throw new Violation('WRONGLY-CANCELED', `${id}: its verb has said that all is well`);
+          if (notes.printed.includes(id) || (id === 'o' && notes.retried))
+            throw new Violation('WRONGLY-CANCELED', `${id}: its verb has said that all is well`);
           break;
       }
       return null;
@@ -289,10 +313,12 @@ export function keyedScenario(config: KeyedConfig): Scenario<Notes> {
       const { notes } = world;
       const admitted = [...world.files.keys()].filter((path) => /^(queued|delayed|running)\//.test(path));
       if (admitted.length > 1) throw new Violation('KEY-TWICE', `${admitted.join(' ')}: unfinished with one key`);
-      for (const id of notes.printed) if (placesOf(world, id).length === 0) throw new Violation('PRINTED-LOST', `${id} was printed and is nowhere`);
+      for (const id of notes.printed)
+        if (placesOf(world, id).length === 0) throw new Violation('PRINTED-LOST', `${id} was printed and is nowhere`);
       for (const id of notes.existing) {
         const [at] = placesOf(world, id);
-        if (at !== undefined && dirOf(at) !== 'canceled') throw new Violation('PHANTOM', `${at}, though its submit said that another task stands for it`);
+        if (at !== undefined && dirOf(at) !== 'canceled')
+          throw new Violation('PHANTOM', `${at}, though its submit said that another task stands for it`);
       }
     },
     finish(world) {

@@ -2,7 +2,23 @@
  * Limits: a share is a token that is only ever renamed, `<n>.g<G>.free` -> `<n>.g<G+1>.<session>` -> `<n>.g<G+2>.free`. The naive
  * reading is a file made with O_EXCL and unlinked after.
  */
-import { act, create, forget, mkdir, pause, read, rename, rmdir, strong, tell, unlink, Violation, type Budget, type Proc, type Scenario } from './engine.ts';
+import {
+  act,
+  create,
+  forget,
+  mkdir,
+  pause,
+  read,
+  rename,
+  rmdir,
+  strong,
+  tell,
+  unlink,
+  Violation,
+  type Budget,
+  type Proc,
+  type Scenario,
+} from './engine.ts';
 
 export interface LimitConfig {
   workers: readonly string[];
@@ -101,7 +117,8 @@ export function limitScenario(config: LimitConfig): Scenario<Notes> {
       if (word !== 'start') return true;
       if (notes.condemned.includes(session)) return false;
       notes.running.push(session);
-      if (notes.running.length > shares) throw new Violation('LIMIT-EXCEEDED', `${notes.running.join(' ')} run at once, the limit is ${shares}`);
+      if (notes.running.length > shares)
+        throw new Violation('LIMIT-EXCEEDED', `${notes.running.join(' ')} run at once, the limit is ${shares}`);
       return true;
     },
     finish(world) {

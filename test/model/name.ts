@@ -2,7 +2,28 @@
  * The name of a worker: a token `g<G>.<session|free>` that is only renamed. Starters, undertakers that are late or wrong, a holder
  * that has died, and `worker rm` meet. A session is alive in the name while it has its running directory.
  */
-import { act, choose, create, forget, list, mkdir, pause, publishDir, read, rename, rmdir, strong, tell, unlink, Violation, type Budget, type Proc, type Process, type Scenario, type World } from './engine.ts';
+import {
+  act,
+  choose,
+  create,
+  forget,
+  list,
+  mkdir,
+  pause,
+  publishDir,
+  read,
+  rename,
+  rmdir,
+  strong,
+  tell,
+  unlink,
+  Violation,
+  type Budget,
+  type Proc,
+  type Process,
+  type Scenario,
+  type World,
+} from './engine.ts';
 
 export interface NameConfig {
   starters: readonly string[];
@@ -145,7 +166,8 @@ export function nameScenario(config: NameConfig): Scenario<Notes> {
   }
 
   const processes: Process[] = config.starters.map((base) => ({ name: `start ${base}`, run: () => starter(base) }));
-  for (const [i, session] of (config.buries ?? []).entries()) processes.push({ name: `undertaker ${i}`, run: () => (config.exclusive === true ? undertake(session) : suspect(session)) });
+  for (const [i, session] of (config.buries ?? []).entries())
+    processes.push({ name: `undertaker ${i}`, run: () => (config.exclusive === true ? undertake(session) : suspect(session)) });
   if (config.removes !== undefined) processes.push({ name: 'remove', run: remove });
 
   const files: Array<[string, string]> = [];
@@ -180,7 +202,8 @@ export function nameScenario(config: NameConfig): Scenario<Notes> {
       const [one] = alive(world);
       if (one === undefined) {
         world.run('start n', () => starter('n'));
-        if (!alive(world).includes('n0')) throw new Violation('NAME-STUCK', `nobody has the name, and nobody can take it: ${world.ls('worker/name').join(' ')}`);
+        if (!alive(world).includes('n0'))
+          throw new Violation('NAME-STUCK', `nobody has the name, and nobody can take it: ${world.ls('worker/name').join(' ')}`);
         return;
       }
       if (holderOf(world) !== one) throw new Violation('NAME-LOST', `${one} works, the name says ${holderOf(world)}`);

@@ -3,7 +3,23 @@
  * marks the attempt, moves the parent, then revives the children that its markers name; sweeps, the parent's next end, a second
  * retry and the child's own come in between, and anybody may die.
  */
-import { act, baseOf, choose, create, dirOf, list, rename, strong, tell, Violation, type Budget, type Proc, type Process, type Scenario, type World } from './engine.ts';
+import {
+  act,
+  baseOf,
+  choose,
+  create,
+  dirOf,
+  list,
+  rename,
+  strong,
+  tell,
+  Violation,
+  type Budget,
+  type Proc,
+  type Process,
+  type Scenario,
+  type World,
+} from './engine.ts';
 import { entryName, move, parseEntry } from './steps.ts';
 
 export interface ReviveConfig {
@@ -20,8 +36,8 @@ export interface ReviveConfig {
   reruns?: readonly string[];
   /** Sweeps of waiting while all this goes on. */
   sweeps?: number;
-  /** `after`: the sweep also goes over the markers and revives what was skipped for a parent that is not ended badly. `waiting`: it does not. */
-  sweep?: 'after' | 'waiting';
+  /** `waiting`: the sweep looks at what waits alone, not at what was skipped for a parent's sake. */
+  sweep?: 'all' | 'waiting';
   /** Who has skipped a child looks again: `judges` all parents anew, or only whether the parent is `unended` now, or `not` at all. */
   looksAgain?: 'judges' | 'unended' | 'not';
   /** False: who ends a parent leaves alone the children that are not in waiting. */
@@ -151,12 +167,7 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
   function* sweep(): Proc {
     for (const name of (yield* strong('waiting'))!) yield* tryRelease(parseEntry(name)!.id, strong);
     if (config.sweep === 'waiting') return;
-    for (const parent of (yield* strong('after'))!) {
-      for (const child of (yield* strong(`after/${parent}`))!) {
-        const name = (yield* strong('skipped'))!.find((entry) => parseEntry(entry)?.id === child);
-        if (name !== undefined && (yield* judge(child, strong)) !== 'skip') yield* reviveOne(child, name);
-      }
-    }
+    for (const name of (yield* strong('skipped'))!) yield* unskip(parseEntry(name)!.id);
   }
 
   // --- what must hold
@@ -217,7 +228,8 @@ export function reviveScenario(config: ReviveConfig): Scenario<Notes> {
         const bad = ends.some((end) => end === 'failed' || end === 'skipped');
         if (dirOf(at) === 'waiting') throw new Violation('CHILD-STUCK', `${at}, its parents ended: ${ends.join(' ')}`);
         const unprinted = child === 'c' && config.submit === true && world.isDead('submit c');
-        if (dirOf(at) === 'skipped' && !bad && !unprinted) throw new Violation('SKIPPED-FOR-EVER', `${at}, its parents ended: ${ends.join(' ')}`);
+        if (dirOf(at) === 'skipped' && !bad && !unprinted)
+          throw new Violation('SKIPPED-FOR-EVER', `${at}, its parents ended: ${ends.join(' ')}`);
       }
     },
   };

@@ -17,11 +17,16 @@ function wanted(run: Run): boolean {
 let wrong = 0;
 for (const run of SUITE.filter(wanted)) {
   const bounds = run.shows === undefined ? { ms } : { ms, until: run.shows };
-  const r = run.samples === undefined ? explore(run.scenario, bounds) : sample(run.scenario, { ms, runs: which === 'all' ? run.samples * 25 : run.samples, seed: Number(process.env['SEED'] ?? 1) });
+  const r =
+    run.samples === undefined
+      ? explore(run.scenario, bounds)
+      : sample(run.scenario, { ms, runs: which === 'all' ? run.samples * 25 : run.samples, seed: Number(process.env['SEED'] ?? 1) });
   const found = [...r.violations].map(([kind, v]) => `${kind} (${v.times})`).join(', ');
-  const asSaid = run.shows === undefined ? r.violations.size === 0 && (r.complete || run.samples !== undefined) : r.violations.has(run.shows);
+  const asSaid =
+    run.shows === undefined ? r.violations.size === 0 && (r.complete || run.samples !== undefined) : r.violations.has(run.shows);
   if (!asSaid) wrong++;
-  const what = run.samples === undefined ? `${r.states} states, ${r.edges} edges, depth ${r.depth}${r.complete ? '' : ', cut'}` : `${r.states} runs`;
+  const what =
+    run.samples === undefined ? `${r.states} states, ${r.edges} edges, depth ${r.depth}${r.complete ? '' : ', cut'}` : `${r.states} runs`;
   console.log(`${asSaid ? 'ok  ' : 'BAD '} ${run.name}: ${what}, ${(r.ms / 1000).toFixed(1)} s; ${found === '' ? 'no violation' : found}`);
   if (quiet) continue;
   for (const [kind, v] of r.violations) {

@@ -344,15 +344,18 @@ export function setScenario(config: SetConfig): Scenario<Notes> {
       if (isSetSession(dirOf(place))) throw new Violation('STUCK', place);
       const content = world.files.get(place)!;
       for (const what of world.notes.reported) {
-        if (changed(content, what) !== content) throw new Violation('CHANGE-LOST', `set ${what} reported success: ${place} holds ${content}`);
+        if (changed(content, what) !== content)
+          throw new Violation('CHANGE-LOST', `set ${what} reported success: ${place} holds ${content}`);
         if (what === 'due' && dirOf(place) === 'd1') throw new Violation('CHANGE-LOST', `set due reported success: ${place}`);
       }
       world.run('last worker w', () => worker('w', 2));
       world.run('last worker z', () => worker('z', 2));
       const { requests, late } = world.notes;
       const [end = ''] = placesOf(world);
-      if (requests > 0 && late === 0 && dirOf(end) !== 'canceled') throw new Violation('CANCEL-LOST', `a cancel was accepted, and it ends as ${end}`);
-      for (const name of world.ls('run')) if (isSetSession(`run/${name}`)) throw new Violation('DIRECTORY-LEFT', `run/${name}: ${world.ls(`run/${name}`).join(' ')}`);
+      if (requests > 0 && late === 0 && dirOf(end) !== 'canceled')
+        throw new Violation('CANCEL-LOST', `a cancel was accepted, and it ends as ${end}`);
+      for (const name of world.ls('run'))
+        if (isSetSession(`run/${name}`)) throw new Violation('DIRECTORY-LEFT', `run/${name}: ${world.ls(`run/${name}`).join(' ')}`);
     },
   };
 }

@@ -50,9 +50,31 @@ const bury = (session: string, tries = 2): { session: string; tries: number } =>
   const staying: ClaimConfig = { stay: true, workers: [worker('a', 2)], buries: [bury('a0', 1)], budget: { stale: 1, lost: 1 } };
   const canceled: ClaimConfig = { buries: [bury('a0')], verbs: [['cancel', 't']], fails: true };
   const suspected: ClaimConfig = { workers: [worker('a'), worker('b')], buries: [bury('a0')], budget: { lost: 1 } };
-  const cleaned: ClaimConfig = { workers: [worker('a', 2)], buries: [bury('a0')], budget: { crash: 1, lost: 1 }, fails: true, cleaner: true };
-  const twice: ClaimConfig = { workers: [worker('a', 2)], verbs: [['retry', 't'], ['cancel', 't']], budget: { dup: 1 }, fails: true, attempts: 1 };
-  const submitted: ClaimConfig = { submit: true, verbs: [['submit', 't'], ['cancel', 't']], budget: { lost: 2, crash: 1 } };
+  const cleaned: ClaimConfig = {
+    workers: [worker('a', 2)],
+    buries: [bury('a0')],
+    budget: { crash: 1, lost: 1 },
+    fails: true,
+    cleaner: true,
+  };
+  const twice: ClaimConfig = {
+    workers: [worker('a', 2)],
+    verbs: [
+      ['retry', 't'],
+      ['cancel', 't'],
+    ],
+    budget: { dup: 1 },
+    fails: true,
+    attempts: 1,
+  };
+  const submitted: ClaimConfig = {
+    submit: true,
+    verbs: [
+      ['submit', 't'],
+      ['cancel', 't'],
+    ],
+    budget: { lost: 2, crash: 1 },
+  };
 
   claim.ok('two workers, one task', { workers: [worker('a'), worker('b')], budget: { crash: 1, lost: 1 }, fails: true });
   claim.ok('a worker and its undertaker', buried);
@@ -69,17 +91,53 @@ const bury = (session: string, tries = 2): { session: string; tries: number } =>
   claim.ok('cancel, with a lost reply', { ...canceled, budget: { lost: 1 } });
   claim.bad('a request is not carried on', 'CANCEL-LOST', { ...canceled, budget: { crash: 1 }, rules: { chase: 0 } });
   claim.bad('a request beside an entry does not win', 'CANCEL-LOST', { ...canceled, budget: { crash: 1 }, rules: { cancelWins: 0 } });
-  claim.ok('hold, release, set -p', { verbs: [['hold', 't'], ['release', 't'], ['priority', 't']], budget: { lost: 1, crash: 1 } }, 'full');
-  claim.ok('retry', { workers: [worker('a', 2)], buries: [bury('a0', 1)], verbs: [['retry', 't']], budget: { lost: 1, crash: 1 }, fails: true, attempts: 1 }, 'full');
+  claim.ok(
+    'hold, release, set -p',
+    {
+      verbs: [
+        ['hold', 't'],
+        ['release', 't'],
+        ['priority', 't'],
+      ],
+      budget: { lost: 1, crash: 1 },
+    },
+    'full',
+  );
+  claim.ok(
+    'retry',
+    {
+      workers: [worker('a', 2)],
+      buries: [bury('a0', 1)],
+      verbs: [['retry', 't']],
+      budget: { lost: 1, crash: 1 },
+      fails: true,
+      attempts: 1,
+    },
+    'full',
+  );
   claim.ok('retry and cancel, calls sent twice', twice, 'full');
   claim.bad('a retry under the old name, calls sent twice', 'STALE-CANCEL', { ...twice, rules: { retryRaise: 0 } });
   claim.ok('claims sent twice', { workers: [worker('a', 2)], buries: [bury('a0', 1)], budget: { dup: 1, crash: 1 }, fails: true });
-  claim.ok('holds sent twice', { verbs: [['hold', 't'], ['release', 't']], budget: { dup: 1 } });
+  claim.ok('holds sent twice', {
+    verbs: [
+      ['hold', 't'],
+      ['release', 't'],
+    ],
+    budget: { dup: 1 },
+  });
   claim.ok('submit', submitted);
   claim.ok('submit, its staging file swept', { ...submitted, verbs: [['submit', 't']], budget: { lost: 1 }, sweeper: 'moves' });
   claim.bad('submit, its staging file unlinked', 'V1', { ...submitted, verbs: [['submit', 't']], budget: {}, sweeper: 'unlinks' });
-  claim.ok('two tasks at once', { ids: ['t', 'v'], workers: [worker('a', 1, 2)], buries: [bury('a0')], budget: { lost: 1, crash: 1 } }, 'full');
-  claim.ok('two tasks, two workers', { ids: ['t', 'v'], workers: [worker('a', 1, 2), worker('b')], buries: [bury('a0', 1)], budget: { lost: 1 } }, 'full');
+  claim.ok(
+    'two tasks at once',
+    { ids: ['t', 'v'], workers: [worker('a', 1, 2)], buries: [bury('a0')], budget: { lost: 1, crash: 1 } },
+    'full',
+  );
+  claim.ok(
+    'two tasks, two workers',
+    { ids: ['t', 'v'], workers: [worker('a', 1, 2), worker('b')], buries: [bury('a0', 1)], budget: { lost: 1 } },
+    'full',
+  );
   claim.ok('the queue directory is removed', cleaned);
   claim.bad('the queue directory is removed and not made again', 'STUCK-RUNNING', { ...cleaned, rules: { remakeTarget: 0 } });
   runs.push({
@@ -88,7 +146,15 @@ const bury = (session: string, tries = 2): { session: string; tries: number } =>
       ids: ['t', 'v', 'x'],
       workers: [worker('a', 3, 2), worker('b', 3)],
       buries: [bury('a0'), bury('b0'), bury('a0', 1)],
-      verbs: [['cancel', 't'], ['hold', 'v'], ['release', 'v'], ['priority', 'x'], ['retry', 't'], ['retry', 'v'], ['cancel', 'x']],
+      verbs: [
+        ['cancel', 't'],
+        ['hold', 'v'],
+        ['release', 'v'],
+        ['priority', 'x'],
+        ['retry', 't'],
+        ['retry', 'v'],
+        ['cancel', 'x'],
+      ],
       budget: { lost: 3, stale: 3, crash: 2 },
       fails: true,
     }),
@@ -118,7 +184,12 @@ depend.bad('the child retried straight to queued', 'RUN-DESPITE-FAILED', { retry
 
 const carve = family<CarveConfig>('carve', carveScenario);
 carve.bad('the rest is published first', 'ELEMENT-TWICE', { naive: true });
-carve.bad('the rest is published first, and twice is let pass', 'RERUN', { naive: true, forgiving: true, buries: ['a0'], budget: { crash: 1 } });
+carve.bad('the rest is published first, and twice is let pass', 'RERUN', {
+  naive: true,
+  forgiving: true,
+  buries: ['a0'],
+  budget: { crash: 1 },
+});
 carve.ok('a worker and its undertaker', { rounds: 2, buries: ['a0'], budget: { crash: 1 } });
 carve.ok('a worker and its undertaker, all faults', { rounds: 2, buries: ['a0'], budget: { crash: 1, lost: 1 } }, 'full');
 carve.ok('two workers', { workers: ['a', 'b'], last: 1, buries: ['a0'], budget: { lost: 1, crash: 1 } }, 'full');
@@ -130,12 +201,22 @@ carve.bad('a staged rest is unlinked without looking', 'ELEMENT-LOST', { blind: 
 
 const limit = family<LimitConfig>('limit', limitScenario);
 limit.bad('a file, two undertakers', 'SHARE-LEAKED', { naive: true, workers: ['a', 'b'], buries: ['a0', 'a0'], budget: { crash: 1 } });
-limit.bad('a file, and a sweep', 'LIMIT-EXCEEDED', { naive: true, workers: ['a', 'b', 'c'], buries: ['a0', 'a0'], budget: { crash: 1 }, sweep: true });
+limit.bad('a file, and a sweep', 'LIMIT-EXCEEDED', {
+  naive: true,
+  workers: ['a', 'b', 'c'],
+  buries: ['a0', 'a0'],
+  budget: { crash: 1 },
+  sweep: true,
+});
 limit.bad('a token, and nobody sweeps', 'SHARE-LEAKED', { workers: ['a', 'b'], buries: ['a0'], budget: { crash: 1, lost: 1 } });
 limit.ok('a token', { workers: ['a', 'b'], buries: ['a0'], budget: { crash: 1, lost: 1 }, sweep: true });
 limit.ok('a token, two undertakers', { workers: ['a', 'b'], buries: ['a0', 'a0'], budget: { crash: 1 }, sweep: true });
 limit.ok('a token, three workers', { workers: ['a', 'b', 'c'], buries: ['a0', 'a0'], budget: { crash: 1, lost: 1 }, sweep: true }, 'full');
-limit.ok('two tokens, three workers', { shares: 2, workers: ['a', 'b', 'c'], buries: ['a0'], budget: { crash: 1, lost: 1 }, sweep: true }, 'full');
+limit.ok(
+  'two tokens, three workers',
+  { shares: 2, workers: ['a', 'b', 'c'], buries: ['a0'], budget: { crash: 1, lost: 1 }, sweep: true },
+  'full',
+);
 
 // --- keys, the idea
 
@@ -143,13 +224,23 @@ const key = family<KeyConfig>('key', keyScenario);
 key.bad('a file', 'KEY-TWICE', { exclusive: true, ids: ['x', 'y'], old: true });
 key.bad('a file that is read before it is unlinked', 'KEY-TWICE', { exclusive: true, checked: true, ids: ['x', 'y'], old: true });
 key.bad('a file, a crash', 'KEY-HELD-FOR-EVER', { exclusive: true, checked: true, ids: ['x'], budget: { crash: 1 } });
-key.bad('a file, a holder that is not found has ended', 'KEY-TWICE', { exclusive: true, checked: true, nowhere: true, ids: ['x', 'y'], budget: { crash: 1 } });
+key.bad('a file, a holder that is not found has ended', 'KEY-TWICE', {
+  exclusive: true,
+  checked: true,
+  nowhere: true,
+  ids: ['x', 'y'],
+  budget: { crash: 1 },
+});
 key.bad('a retry straight to queued', 'KEY-TWICE', { retry: true, straight: true, old: true, ids: ['x'] });
 key.bad('its own token is not raised', 'KEY-TWICE', { retry: true, exact: true, old: true, ids: ['x'] });
 key.bad('whatever token is there is freed', 'KEY-TWICE', { retry: true, raise: true, old: true, ids: ['x', 'y'] });
 key.ok('two submits', { raise: true, exact: true, ids: ['x', 'y'], budget: { crash: 1 } });
 key.ok('a retry', { retry: true, raise: true, exact: true, old: true, ids: ['x'], budget: { crash: 1, lost: 1 } });
-key.ok('a retry that runs again', { retry: true, raise: true, exact: true, old: true, ids: ['x'], budget: { lost: 1 }, rerun: true }, 'full');
+key.ok(
+  'a retry that runs again',
+  { retry: true, raise: true, exact: true, old: true, ids: ['x'], budget: { lost: 1 }, rerun: true },
+  'full',
+);
 key.ok('two submits and an old holder', { ids: ['x', 'y'], budget: { crash: 1, lost: 1 }, old: true }, 'full');
 
 // --- keys, step by step
@@ -166,6 +257,7 @@ const keyed = family<KeyedConfig>('keyed', keyedScenario);
 
   keyed.ok('two submits', { submits: ['x', 'y'], budget: { crash: 1, lost: 1 } });
   keyed.ok('a duplicate and the sweep', swept);
+  keyed.bad('a duplicate is put aside', 'PRINTED-LOST', { ...blocked, budget: {}, rules: { withdraws: 'aside', admitsByRename: false } });
   keyed.bad('a duplicate is unlinked', 'PHANTOM', { ...swept, rules: { withdraws: 'unlink' } });
   keyed.ok('a duplicate and two sweeps', { ...swept, sweeps: 2, works: [], budget: {} }, 'full');
   keyed.ok('two submits and the sweep', { submits: ['x', 'y'], sweeps: 1, works: ['x'] }, 'full');
@@ -181,12 +273,19 @@ const keyed = family<KeyedConfig>('keyed', keyedScenario);
   keyed.ok('a retry that waits for a parent', retryBlocked, 'full');
   keyed.bad('a retry that has the key and waits keeps its name', 'WRONGLY-CANCELED', { ...retryBlocked, rules: { admitsByRename: false } });
   keyed.ok('a retry for later', later);
-  keyed.bad('a retry for later straight to delayed', 'KEY-TWICE', { ...later, rules: { asksKey: false } });
+  keyed.bad('a retry for later straight to delayed', 'KEY-TWICE', { ...later, rules: { asksKey: 'straight' } });
   keyed.ok('hold and release before the key is there', { ...held, submits: ['x'] });
   keyed.ok('hold and release before the key is there, two submits', held, 'full');
   keyed.ok('hold and release before the key is there, a crash', { ...held, budget: { crash: 1 } }, 'full');
-  keyed.bad('release straight to queued', 'KEY-TWICE', { ...held, rules: { asksKey: false } });
+  keyed.bad('release straight to queued', 'KEY-TWICE', { ...held, rules: { asksKey: 'straight' } });
   keyed.ok('hold and release of a retried task', { submits: ['x'], hold: 'o', old: 'ended', retry: 'now' });
+  keyed.bad('release looks whether the token names the task', 'KEY-TWICE', {
+    submits: ['x'],
+    hold: 'o',
+    old: 'ended',
+    retry: 'now',
+    rules: { asksKey: 'looks' },
+  });
 }
 
 // --- set
@@ -214,9 +313,16 @@ const set = family<SetConfig>('set', setScenario);
   set.ok('hold and release', { ...one, verbs: ['hold', 'release'], worker: true }, 'full');
   set.ok('of a held task', { ...one, verbs: ['release'], from: 'held', budget: { crash: 1, lost: 1 } });
   set.ok('calls sent twice', { ...one, worker: true, budget: { dup: 1 } }, 'full');
-  set.ok('a due time', { sets: ['due', 'level'], from: 'd1', buries: ['s0'], budget: { crash: 1 } });
+  set.ok('a due time', { sets: ['due', 'level'], from: 'd1', budget: { crash: 1, lost: 1 } });
+  set.ok('a due time, a burial', { sets: ['due'], from: 'd1', buries: ['s0'], budget: { lost: 1 } });
+  set.ok(
+    'a due time, a burial, a second set, a crash',
+    { sets: ['due', 'level'], from: 'd1', buries: ['s0'], budget: { crash: 1 } },
+    'full',
+  );
   set.ok('a due time, all faults', { sets: ['due', 'level'], from: 'd1', buries: ['s0'], budget: { crash: 1, lost: 1 } }, 'full');
-  set.ok('a due time for a queued task', { sets: ['due', 'level'], buries: ['s0'] });
+  set.ok('a due time for a queued task', { sets: ['due'], buries: ['s0'], budget: { crash: 1, lost: 1 } });
+  set.ok('a due time for a queued task, a second set', { sets: ['due', 'level'], buries: ['s0'] }, 'full');
   set.bad('the former due time is written over a new one', 'CHANGE-LOST', { dueFile: 'over', sets: ['due', 'level'], from: 'd1' });
   set.bad('the new due time is written after the content', 'CHANGE-LOST', { dueFile: 'late', sets: ['due'], from: 'd1', buries: ['s0'] });
 }
@@ -228,17 +334,49 @@ const revive = family<ReviveConfig>('revive', reviveScenario);
   const failed: ReviveConfig = { fails: ['p.a1'], retries: ['p'] };
   const raced: ReviveConfig = { ...failed, reruns: ['p'] };
   revive.ok('a crash', { ...failed, budget: { crash: 1 } });
-  revive.ok('a crash, no sweep over the markers', { ...failed, reruns: ['p'], sweep: 'waiting', budget: { crash: 1 } });
-  revive.bad('a crash, and who ends the parent leaves skipped ones alone', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', endRevives: false, budget: { crash: 1 } });
+  revive.ok('a crash, no sweep over what is skipped', { ...failed, reruns: ['p'], sweep: 'waiting', budget: { crash: 1 } });
+  revive.bad('a crash, and who ends the parent leaves skipped ones alone', 'SKIPPED-FOR-EVER', {
+    ...raced,
+    sweep: 'waiting',
+    endRevives: false,
+    budget: { crash: 1 },
+  });
   revive.ok('two crashes', { ...raced, budget: { crash: 2 } });
-  revive.bad('two crashes, no sweep over the markers', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', budget: { crash: 2 } });
+  revive.bad('two crashes, no sweep over what is skipped', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', budget: { crash: 2 } });
   revive.ok('the end of the parent is slow', { ...raced, sweep: 'waiting' });
-  revive.bad('the end of the parent is slow, and nobody looks again', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', looksAgain: 'not', endRevives: false });
-  revive.bad('who looks again asks only whether the parent is unended', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', looksAgain: 'unended', budget: { crash: 1 } });
-  revive.bad('children first', 'SKIPPED-FOR-EVER', { ...raced, sweep: 'waiting', looksAgain: 'not', endRevives: false, childrenFirst: true, sweeps: 1 });
-  revive.bad('a child is skipped before it has markers', 'SKIPPED-FOR-EVER', { ...raced, submit: true, sweep: 'waiting', marksFirst: false, sweeps: 1 });
+  revive.bad('the end of the parent is slow, and nobody looks again', 'SKIPPED-FOR-EVER', {
+    ...raced,
+    sweep: 'waiting',
+    looksAgain: 'not',
+    endRevives: false,
+  });
+  revive.bad('who looks again asks only whether the parent is unended', 'SKIPPED-FOR-EVER', {
+    ...raced,
+    sweep: 'waiting',
+    looksAgain: 'unended',
+    budget: { crash: 1 },
+  });
+  revive.bad('children first', 'SKIPPED-FOR-EVER', {
+    ...raced,
+    sweep: 'waiting',
+    looksAgain: 'not',
+    endRevives: false,
+    childrenFirst: true,
+    sweeps: 1,
+  });
+  revive.bad('a child is skipped before it has markers', 'SKIPPED-FOR-EVER', {
+    ...raced,
+    submit: true,
+    sweep: 'waiting',
+    marksFirst: false,
+    sweeps: 1,
+  });
   revive.ok('the child is retried too', { ...failed, retries: ['p', 'c'], sweep: 'waiting', budget: { crash: 1 } });
-  revive.ok('the child is retried too, and the parent runs again', { ...raced, retries: ['p', 'c'], sweep: 'waiting', budget: { crash: 1 } }, 'full');
+  revive.ok(
+    'the child is retried too, and the parent runs again',
+    { ...raced, retries: ['p', 'c'], sweep: 'waiting', budget: { crash: 1 } },
+    'full',
+  );
   revive.ok('directories listed one by one', { ...raced, sweep: 'waiting', listed: true }, 'full');
   revive.ok('stale listings', { ...failed, listed: true, budget: { stale: 1 } });
   revive.ok('the sweep', { ...failed, sweeps: 1 });
@@ -248,7 +386,11 @@ const revive = family<ReviveConfig>('revive', reviveScenario);
   revive.ok('a grandchild', { ...failed, grandchild: true, budget: { crash: 1 } });
   revive.ok('a grandchild, and the parent runs again', { ...raced, grandchild: true, budget: { crash: 1 } }, 'full');
   revive.ok('two parents, one retried', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p'] });
-  revive.ok('two parents, one retried, a crash', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p'], budget: { crash: 1 } }, 'full');
+  revive.ok(
+    'two parents, one retried, a crash',
+    { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p'], budget: { crash: 1 } },
+    'full',
+  );
   revive.ok('two parents, both retried', { parents: ['p', 'r'], fails: ['p.a1', 'r.a1'], retries: ['p', 'r'] }, 'full');
   revive.ok('while the child is submitted', { ...failed, submit: true, budget: { crash: 1 } });
   revive.ok('while the child is submitted, and the sweep', { ...failed, submit: true, sweeps: 1 }, 'full');

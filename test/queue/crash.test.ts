@@ -2,12 +2,15 @@
  * I10: whoever dies at a file call, just before it or just after, leaves a queue from which the living go on: every task is in
  * exactly one place at every moment, each promise is kept, and in the end everything has come to rest.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { replaceLock } from '../../src/queue/lock.ts';
 import { CASES, stateOf, type Case, type Stage } from './cases.ts';
 import { isMutation, type Job, World } from './harness.ts';
 import { Oracle } from './oracle.ts';
 import { recover } from './sim-worker.ts';
+
+/** One test is dozens of small worlds. */
+vi.setConfig({ testTimeout: 300_000 });
 
 beforeAll(() => replaceLock(async () => async () => undefined));
 afterAll(() => replaceLock(undefined));

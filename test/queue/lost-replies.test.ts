@@ -3,13 +3,16 @@
  * system can give, one at a time, and then one call in ten is hit at random: nothing is lost, nothing is there twice, every
  * outcome is published once, and a verb fails only where the answer was an I/O error.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { TqError } from '../../src/errors.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
 import { CASES, stateOf, type Case, type Stage } from './cases.ts';
 import { isMutation, lostCodes, refusals, seedOf, World, type Call, type Injection } from './harness.ts';
 import { Oracle } from './oracle.ts';
 import { recover } from './sim-worker.ts';
+
+/** One test is hundreds of small worlds. */
+vi.setConfig({ testTimeout: 300_000 });
 
 beforeAll(() => replaceLock(async () => async () => undefined));
 afterAll(() => replaceLock(undefined));
@@ -78,7 +81,8 @@ describe.each([false, true])('over a network: %s', (network) => {
     const { calls } = await playWith(c, network, 1, () => undefined);
     for (const [i, call] of calls.entries()) {
       if (!isMutation(call.op)) continue;
-      for (const code of lostCodes(call.op)) {
+      // An I/O error is the same over a network, at several times the calls: there the random runs have it.
+      for (const code of lostCodes(call.op).filter((answer) => !network || answer !== 'EIO')) {
         await explained(`call ${i + 1} of ${calls.length}, ${call.op} ${call.path} answered ${code}`, async () => {
           const { error } = await playWith(c, network, 1, (_, n) => (n === i + 1 ? { kind: 'lost', code } : undefined));
           if (code !== 'EIO' && error !== undefined) throw error;

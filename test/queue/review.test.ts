@@ -221,7 +221,8 @@ describe('keys', () => {
 
   it('A7: where no key can be made the submit says so instead of trying for ever, and nothing is submitted', async () => {
     const q0 = await queue();
-    const denied: FaultHook = (op, _at, target) => (op === 'rename' && target?.includes('/keys/') === true ? { kind: 'before', code: 'EACCES' } : undefined);
+    const denied: FaultHook = (op, _at, target) =>
+      op === 'rename' && target?.includes('/keys/') === true ? { kind: 'before', code: 'EACCES' } : undefined;
     const q = await open(q0.dir, { fault: atMost(3000, denied) });
     await expect(submitTask(q, draft({ key: 'k' }))).rejects.toMatchObject({ code: 'PERMISSION' });
     expect(listed(`${q0.dir}/waiting`).filter((name) => name.endsWith('.json'))).toEqual([]);
@@ -257,7 +258,8 @@ describe('keys', () => {
     let stopped = false;
     // The submit stands still before it takes the key: longer than a lease, and the other task ends meanwhile.
     const standing: FaultHook = async (op, at) => {
-      if (stopped || op !== 'list' || !at.includes('/keys/') || listed(`${q0.dir}/waiting`).every((name) => !name.endsWith('.json'))) return undefined;
+      if (stopped || op !== 'list' || !at.includes('/keys/') || listed(`${q0.dir}/waiting`).every((name) => !name.endsWith('.json')))
+        return undefined;
       stopped = true;
       await new Promise((resolve) => setTimeout(resolve, 120));
       await sweepWaiting(other);
@@ -366,7 +368,9 @@ describe('submits', () => {
   it('A14: once its task lies in the queue a submit prints its id, whatever fails after', async () => {
     const q0 = await queue();
     const parent = await submitTask(q0, draft());
-    const q = await open(q0.dir, { fault: (op, at) => (op === 'create' && at.includes('/after/') ? { kind: 'before', code: 'ENOSPC' } : undefined) });
+    const q = await open(q0.dir, {
+      fault: (op, at) => (op === 'create' && at.includes('/after/') ? { kind: 'before', code: 'ENOSPC' } : undefined),
+    });
     const { id } = await submitTask(q, draft({ after: [{ id: parent.id, kind: 'after' }] }));
     expect(await stateOf(q0, id)).toBe('waiting');
     await end(q0, 'done');
@@ -408,7 +412,9 @@ describe('the inbox', () => {
     const q0 = await queue();
     reading();
     write(`${q0.lay.inbox}/a.json`, '{"command":["true"]}');
-    const dying = await open(q0.dir, { fault: (op, at) => (op === 'rename' && at.includes('/inbox/') ? { kind: 'after', code: 'EACCES' } : undefined) });
+    const dying = await open(q0.dir, {
+      fault: (op, at) => (op === 'rename' && at.includes('/inbox/') ? { kind: 'after', code: 'EACCES' } : undefined),
+    });
     await sweepInbox(dying, () => undefined).catch(() => undefined);
     expect(taken).toEqual([]);
     await new Promise((resolve) => setTimeout(resolve, 30));
@@ -458,7 +464,9 @@ describe('the inbox', () => {
     reading();
     write(`${q0.lay.inbox}/a.json`, '{"command":["true"]}');
     write(`${q0.lay.inbox}/b.json`, '{"command":["false"]}');
-    const q = await open(q0.dir, { fault: (op, at) => (op === 'read' && at.endsWith('/a.json') ? { kind: 'before', code: 'EACCES' } : undefined) });
+    const q = await open(q0.dir, {
+      fault: (op, at) => (op === 'read' && at.endsWith('/a.json') ? { kind: 'before', code: 'EACCES' } : undefined),
+    });
     await sweepInbox(q, () => undefined).catch(() => undefined);
     expect(taken).toEqual(['{"command":["false"]}']);
   });

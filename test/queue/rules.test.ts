@@ -9,10 +9,12 @@ import { TqError } from '../../src/errors.ts';
 import { bury } from '../../src/queue/bury.ts';
 import { cancelTask, carryCancel, readCancel } from '../../src/queue/cancel.ts';
 import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
+import { serverNow } from '../../src/queue/clock.ts';
 import { holdTask, releaseTask, retryTask } from '../../src/queue/control.ts';
 import { sweepWaiting, tryRelease } from '../../src/queue/depend.ts';
 import { locate } from '../../src/queue/find.ts';
 import { mkdirp } from '../../src/queue/fsx.ts';
+import { sweepKeys } from '../../src/queue/keys.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
 import { settle } from '../../src/queue/outcome.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
@@ -499,7 +501,12 @@ describe('cancel', () => {
     s.id = await given(s);
     const session = await dead(s, 1);
     await s.world.alone('first', (p) => cancel(s, p));
-    const job = await stopAt(s, 'second', (p) => cancelTask(p.q, s.id, { reason: null, now: true, by: null }), (c) => c.op === 'write');
+    const job = await stopAt(
+      s,
+      'second',
+      (p) => cancelTask(p.q, s.id, { reason: null, now: true, by: null }),
+      (c) => c.op === 'write',
+    );
     await s.world.alone('undertaker', (p) => bury(p.q, session, { proved: true, reason: 'died' }));
     await expect(goOn(s, job)).rejects.toMatchObject({ code: 'WRONG_STATE' });
     expect([stateOf(s), namesIn(s, 'running')]).toEqual(['canceled', []]);
@@ -922,9 +929,9 @@ describe('keys', () => {
     const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), isMove(`${keyDir('k')}/g1.`));
     expect(stateOf(s)).toBe('done');
     await s.world.alone('retry', (p) => retryTask(p.q, s.id, { by: null }));
-    expect(tokens(s)).toEqual([`g2.${s.id}`]);
+    expect(tokens(s)).toEqual([`g3.${s.id}`]);
     await goOn(s, worker);
-    expect(tokens(s)).toEqual([`g2.${s.id}`]);
+    expect(tokens(s)).toEqual([`g3.${s.id}`]);
   });
 
   it('a holder that ended without freeing its token does not keep it', async () => {
@@ -955,6 +962,104 @@ describe('keys', () => {
     s.ids['other'] = await given(s, { ...keyed, delayMs: 100_000 });
     expect(await s.world.alone('release', (p) => releaseTask(p.q, s.id, null))).toBe('canceled');
     expect(known(s).started.size).toBe(1);
+  });
+
+  it('a printed task that has the key and waits for its parents is not taken back by who believes that another has it', async () => {
+    const s = await begin();
+    const parent = await given(s, { hold: true });
+    const slow = await stopAt(
+      s,
+      'slow',
+      (p) => submit(s, p, { ...keyed, after: [{ id: parent, kind: 'after' }] }),
+      isMove(`${keyDir('k')}/g0.free`),
+    );
+    s.id = [...s.oracle.tasks.keys()].find((id) => id !== parent)!;
+    const holder = await given(s, { ...keyed, hold: true });
+    s.world.advance(s.world.leaseMs + 1000);
+    const sweeper = await stopAt(s, 'sweep', (p) => sweepWaiting(p.q), isMove('waiting/', 'tmp/'));
+    await s.world.alone('cancel', (p) => cancelTask(p.q, holder, { reason: null, now: false, by: null }));
+    expect(await goOn(s, slow)).toBe(s.id);
+    await goOn(s, sweeper);
+    expect(stateOf(s)).toBe('waiting');
+  });
+
+  it('a submit whose task has the key and waits gives it a name that nobody knew when another had the key', async () => {
+    const s = await begin();
+    const parent = await given(s, { hold: true });
+    s.id = await given(s, { ...keyed, after: [{ id: parent, kind: 'after' }] });
+    expect([stateOf(s), at(s).endsWith('.a1.json'), tokens(s)]).toEqual(['waiting', true, [`g1.${s.id}`]]);
+    await s.world.alone('release', (p) => releaseTask(p.q, parent, null, { value: 1 }));
+    expect(stateOf(s)).toBe('queued');
+  });
+
+  it('E6: a retry for later of a task with a key has the key while it is delayed, and is due when it was said', async () => {
+    const s = await begin();
+    s.id = await given(s, keyed);
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 1));
+    const job = await stopAt(s, 'retry', (p) => retryTask(p.q, s.id, { by: null, delayMs: 100_000 }), isMove(keyDir('k')));
+    expect(stateOf(s)).toBe('waiting');
+    s.world.crash(job.proc);
+    await s.world.alone('sweep', (p) => sweepWaiting(p.q));
+    expect([stateOf(s), tokens(s).map((name) => name.split('.')[1])]).toEqual(['delayed', [s.id]]);
+    s.world.advance(90_000);
+    await s.world.alone('early', (p) => promoteDue(p.q));
+    expect(stateOf(s)).toBe('delayed');
+    s.world.advance(10_100);
+    await s.world.alone('due', (p) => promoteDue(p.q));
+    expect(stateOf(s)).toBe('queued');
+  });
+
+  it('E5: a held task with a key goes back to its due time', async () => {
+    const s = await begin();
+    s.id = await given(s, { ...keyed, delayMs: 100_000 });
+    await s.world.alone('hold', (p) => holdTask(p.q, s.id, null));
+    expect(await s.world.alone('release', (p) => releaseTask(p.q, s.id, null))).toBe('delayed');
+  });
+
+  it('E8: a due time that is set while a task waits counts when it leaves waiting', async () => {
+    const s = await begin();
+    const parent = await given(s, { hold: true });
+    s.id = await given(s, { after: [{ id: parent, kind: 'after' }] });
+    await s.world.alone('set', (p) => setTask(p.q, p.facts, s.id, { delayMs: 100_000 }));
+    expect(stateOf(s)).toBe('waiting');
+    await s.world.alone('release', (p) => releaseTask(p.q, parent, null, { value: 1 }));
+    expect(stateOf(s)).toBe('delayed');
+  });
+
+  it('L2: a key that nobody has had for a day is forgotten, unless somebody takes it at that moment', async () => {
+    const s = await begin();
+    const first = await given(s, keyed);
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 0));
+    expect(tokens(s)).toEqual(['g2.free']);
+    await s.world.alone('early', async (p) => sweepKeys(p.q, (await serverNow(p.q)) + 86_000_000));
+    expect(tokens(s)).toEqual(['g2.free']);
+    const submits = await stopAt(s, 'submit', (p) => submit(s, p, keyed), isMove(`${keyDir('k')}/g2.free`));
+    const late = await stopAt(
+      s,
+      'gc',
+      async (p) => sweepKeys(p.q, (await serverNow(p.q)) + 86_500_000),
+      (c) => c.op === 'rmdir' && c.path === keyDir('k'),
+    );
+    expect(tokens(s)).toEqual([]);
+    const second = await goOn(s, submits);
+    await goOn(s, late);
+    expect([second === first, tokens(s)]).toEqual([false, [`g1.${second}`]]);
+  });
+
+  it('L2: a key whose removal was cut short is made anew by the next task that has it', async () => {
+    const s = await begin();
+    await given(s, keyed);
+    await s.world.alone('w', (p) => runOne(p, s.oracle, 0));
+    const gc = await stopAt(
+      s,
+      'gc',
+      async (p) => sweepKeys(p.q, (await serverNow(p.q)) + 86_500_000),
+      (c) => c.op === 'unlink' && c.path.startsWith(keyDir('k')),
+    );
+    expect(tokens(s)).toEqual(['g3.retired']);
+    s.world.crash(gc.proc);
+    s.id = await given(s, keyed);
+    expect(tokens(s)).toEqual([`g1.${s.id}`]);
   });
 
   it('A7: a retry that is overtaken by a submit with the same key is refused, and does not run', async () => {

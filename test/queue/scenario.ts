@@ -327,10 +327,10 @@ async function settleDown(run: Run): Promise<void> {
   oracle.final();
   // A probe of somebody who died while listing is nobody's session.
   const left = fs.readdirSync(`${world.dir}/running`).filter((name) => !name.startsWith('.p.'));
-  if (left.length > 0)
-    throw new Violation(
-      `running/ holds ${left.map((s) => `${s}: ${fs.readdirSync(`${world.dir}/running/${s}`).join()}`).join('; ')}\n${world.trace(left[0]).join('\n')}`,
-    );
+  if (left.length > 0) {
+    const holds = left.map((name) => `${name}: ${fs.readdirSync(`${world.dir}/running/${name}`).join()}`);
+    throw new Violation(`running/ holds ${holds.join('; ')}\n${world.trace(left[0]).join('\n')}`);
+  }
   for (const key of KEYS) await probeKey(run, key);
   checkSets(run);
 }

@@ -38,6 +38,8 @@ interface Case {
   name: string;
   prepare(farm: Farm): Promise<{ ids: string[]; args: string[] }>;
   ends: readonly string[];
+  /** How often a task may succeed; once unless said. */
+  lives?: number;
 }
 
 const submitWith = (name: string, flags: readonly string[], ends: readonly string[] = ['done']): Case => ({
@@ -46,7 +48,12 @@ const submitWith = (name: string, flags: readonly string[], ends: readonly strin
   ends,
 });
 
-const onOne = (name: string, args: (id: string) => string[], ends: readonly string[], make: (farm: Farm) => Promise<string> = (farm) => submit(farm, {})): Case => ({
+const onOne = (
+  name: string,
+  args: (id: string) => string[],
+  ends: readonly string[],
+  make: (farm: Farm) => Promise<string> = (farm) => submit(farm, {}),
+): Case => ({
   name,
   prepare: async (farm) => {
     const id = await make(farm);
@@ -69,9 +76,14 @@ const CASES: Case[] = [
   onOne('submit --after', (id) => ['submit', '--after', id, ...SUBMIT], ['done']),
   onOne('cancel', (id) => ['cancel', id], ['done', 'canceled']),
   onOne('hold', (id) => ['hold', id], ['done', 'held']),
-  onOne('release', (id) => ['release', id], ['done', 'held'], (farm) => submit(farm, { hold: true })),
+  onOne(
+    'release',
+    (id) => ['release', id],
+    ['done', 'held'],
+    (farm) => submit(farm, { hold: true }),
+  ),
   onOne('set', (id) => ['set', id, '-p', '7', '-l', 'a=b'], ['done']),
-  onOne('retry', (id) => ['retry', id], ['done'], ended),
+  { ...onOne('retry', (id) => ['retry', id], ['done'], ended), lives: 2 },
 ];
 
 // `--` ends the flags, so the directory stands before it.
@@ -90,7 +102,11 @@ describe('I10: a verb killed at each of its changes', () => {
           const farm = await makeFarm();
           try {
             const { ids, args } = await c.prepare(farm);
-            const r = spawnSync(TQ, withDir(farm, args), { encoding: 'utf8', timeout: 60_000, env: { ...process.env, TQ_FAULT: `${when}:${n}` } });
+            const r = spawnSync(TQ, withDir(farm, args), {
+              encoding: 'utf8',
+              timeout: 60_000,
+              env: { ...process.env, TQ_FAULT: `${when}:${n}` },
+            });
             if (r.signal !== 'SIGKILL') survived++;
             const printed = args[0] === 'submit' ? r.stdout.split('\n').filter((line) => /^[0-9a-z]{14}$/.test(line)) : [];
             // What was submitted but never printed may be there, whole, or not at all.
@@ -99,11 +115,22 @@ describe('I10: a verb killed at each of its changes', () => {
             if (args.includes('--in')) await until(async () => Date.now() > ((await dueOf(farm)) ?? 0), 'the delay is over');
             const last = finish(farm);
             expect(last.code, last.stderr).toBe(0);
-            const all = [...new Set([...ids, ...printed, ...there])].filter((id) => ids.includes(id) || printed.includes(id) || there.includes(id));
+            const all = [...new Set([...ids, ...printed, ...there])].filter(
+              (id) => ids.includes(id) || printed.includes(id) || there.includes(id),
+            );
             const at = await whereAll(farm);
             // A keyed submit that died before it was admitted is settled once it is older than a lease; until then it waits.
-            const young = (id: string): boolean => c.name === 'submit --key' && !printed.includes(id) && (at.get(id)?.[0]?.state === 'waiting' || at.get(id) === undefined);
-            expect(await wrongs(farm, all.filter((id) => !young(id)).concat([...at.keys()].filter(young)), (id) => (young(id) ? ['waiting'] : c.ends)), `${when}:${n}`).toEqual([]);
+            const young = (id: string): boolean =>
+              c.name === 'submit --key' && !printed.includes(id) && (at.get(id)?.[0]?.state === 'waiting' || at.get(id) === undefined);
+            expect(
+              await wrongs(
+                farm,
+                all.filter((id) => !young(id)).concat([...at.keys()].filter(young)),
+                (id) => (young(id) ? ['waiting'] : c.ends),
+                c.lives,
+              ),
+              `${when}:${n}`,
+            ).toEqual([]);
             const checked = doctor(farm);
             expect(checked.code, `${when}:${n}: ${checked.text}`).toBe(0);
           } finally {
@@ -131,7 +158,13 @@ describe("I10: the worker's whole cycle killed at each of its changes", () => {
           const r = run(farm, ['worker', '--name', 'w', '-j', '2', '--until-empty', '--poll', '100ms'], `${when}:${n}`);
           const last = finish(farm);
           expect(last.code, last.stderr).toBe(0);
-          const expected: Record<string, string[]> = { [good]: ['done'], [bad]: ['failed'], [child]: ['done'], [skipped]: ['skipped'], [keyed]: ['done'] };
+          const expected: Record<string, string[]> = {
+            [good]: ['done'],
+            [bad]: ['failed'],
+            [child]: ['done'],
+            [skipped]: ['skipped'],
+            [keyed]: ['done'],
+          };
           expect(await wrongs(farm, Object.keys(expected), (id) => expected[id]!), `${when}:${n}`).toEqual([]);
           const checked = doctor(farm);
           expect(checked.code, `${when}:${n}: ${checked.text}`).toBe(0);

@@ -146,7 +146,10 @@ describe('decideNext', () => {
     expect(nextOf({ task: { ...task, deadlineMs: 5000 } })).toEqual({ state: 'failed', reason: 'deadline' });
     expect(nextOf({ task: { ...task, deadlineMs: 5500 } })).toMatchObject({ state: 'delayed', dueAt: START + 5500 });
     expect(nextOf({ task: { ...task, deadlineMs: 6001 } })).toMatchObject({ state: 'delayed', dueAt: END + 1000 });
-    expect(nextOf({ task: { ...task, deadlineMs: 5500 }, tally: { firstStartedAt: START - 500 } })).toEqual({ state: 'failed', reason: 'deadline' });
+    expect(nextOf({ task: { ...task, deadlineMs: 5500 }, tally: { firstStartedAt: START - 500 } })).toEqual({
+      state: 'failed',
+      reason: 'deadline',
+    });
     for (const ended of [lost, rejected, cause('preempted')]) {
       expect(nextOf({ task: { deadlineMs: 5000 }, ended })).toEqual({ state: 'failed', reason: 'deadline' });
       expect(nextOf({ task: { deadlineMs: 5001 }, ended })).toMatchObject({ state: 'queued' });

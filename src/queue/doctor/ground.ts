@@ -25,7 +25,13 @@ async function examineMount(x: Examination): Promise<void> {
   for (const finding of mount === undefined ? [] : judgeMount(mount)) await found(x, finding);
   const program = syncedBy(path, (file) => x.machine.exists(file));
   if (program !== undefined) {
-    await found(x, { level: 'warning', code: 'synced', message: `in a folder that ${program} copies: it brings back what was renamed, and makes second copies`, file: path, fix: 'move the queue out of it' });
+    await found(x, {
+      level: 'warning',
+      code: 'synced',
+      message: `in a folder that ${program} copies: it brings back what was renamed, and makes second copies`,
+      file: path,
+      fix: 'move the queue out of it',
+    });
   }
   const where = mount === undefined ? '' : `: ${mount.type} at ${mount.point}`;
   if (nothingSince(x, before)) fine(x, 'file-system', `${x.q.network ? 'network' : 'local'} file system${where}`);
@@ -41,21 +47,32 @@ async function examineModes(x: Examination): Promise<void> {
   const me = process.geteuid?.() ?? root.uid;
   if (!q.config.shared && (root.mode & 0o077) !== 0) {
     const message = `a private queue that others may look into: mode ${octal(root.mode)}, not 700`;
-    await found(x, { level: 'warning', code: 'mode', message, file: q.dir, fix: `chmod 700 ${q.dir}` }, async () => x.machine.chmod(q.dir, 0o700));
+    await found(x, { level: 'warning', code: 'mode', message, file: q.dir, fix: `chmod 700 ${q.dir}` }, async () =>
+      x.machine.chmod(q.dir, 0o700),
+    );
   }
   for (const name of ['', ...TOP_DIRS]) {
     const dir = name === '' ? q.dir : `${q.dir}/${name}`;
     const s = await statOf(x, dir);
     if (s === undefined) {
-      await found(x, { level: 'warning', code: 'missing-directory', message: `${name}/ is missing`, file: dir, fix: 'made again' }, async () => {
-        await mkdirp(q.fsx, dir);
-        if (q.config.shared) x.machine.chmod(dir, 0o2775);
-      });
+      await found(
+        x,
+        { level: 'warning', code: 'missing-directory', message: `${name}/ is missing`, file: dir, fix: 'made again' },
+        async () => {
+          await mkdirp(q.fsx, dir);
+          if (q.config.shared) x.machine.chmod(dir, 0o2775);
+        },
+      );
       continue;
     }
     if (q.config.shared) await examineShared(x, dir, s.mode);
     else if (s.uid !== me && me !== 0) {
-      await found(x, { level: 'warning', code: 'owner', message: `${name === '' ? 'the queue' : `${name}/`} belongs to another user (id ${s.uid})`, file: dir });
+      await found(x, {
+        level: 'warning',
+        code: 'owner',
+        message: `${name === '' ? 'the queue' : `${name}/`} belongs to another user (id ${s.uid})`,
+        file: dir,
+      });
     }
   }
   if (nothingSince(x, before)) fine(x, 'modes', q.config.shared ? 'open to its group' : 'open to its owner alone');
@@ -74,7 +91,9 @@ async function statOf({ q }: Examination, path: string): Promise<FileInfo | unde
 export async function examineShared(x: Examination, dir: string, mode: number): Promise<void> {
   if ((mode & SHARED_BITS) === SHARED_BITS) return;
   const message = `others of the group cannot work here: mode ${octal(mode)}, not 2775`;
-  await found(x, { level: 'error', code: 'mode', message, file: dir, fix: `chmod g+rwxs ${dir}` }, async () => x.machine.chmod(dir, (mode & 0o7777) | SHARED_BITS));
+  await found(x, { level: 'error', code: 'mode', message, file: dir, fix: `chmod g+rwxs ${dir}` }, async () =>
+    x.machine.chmod(dir, (mode & 0o7777) | SHARED_BITS),
+  );
 }
 
 function octal(mode: number): string {
@@ -90,12 +109,19 @@ async function examineOperations(x: Examination): Promise<boolean> {
   } catch (error) {
     const code = errnoOf(error);
     const level = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EIO' ? 'error' : 'warning';
-    await found(x, { level, code: 'not-writable', message: `cannot be written by this user: ${code ?? String(error)}`, file: q.lay.tmp, fix: 'what needs writing was not examined' });
+    await found(x, {
+      level,
+      code: 'not-writable',
+      message: `cannot be written by this user: ${code ?? String(error)}`,
+      file: q.lay.tmp,
+      fix: 'what needs writing was not examined',
+    });
     return false;
   }
   try {
     const failed = await tryOperations(x, scratch);
-    for (const message of failed) await found(x, { level: 'error', code: 'operation', message, file: q.dir, fix: 'this file system cannot hold a queue' });
+    for (const message of failed)
+      await found(x, { level: 'error', code: 'operation', message, file: q.dir, fix: 'this file system cannot hold a queue' });
     if (failed.length === 0) fine(x, 'operations', 'rename, exclusive create and link do what tq relies on, in every place');
   } finally {
     await removeTree(q, scratch);
@@ -136,7 +162,9 @@ async function tryOperations(x: Examination, scratch: string): Promise<string[]>
   await must('a file in it', () => fsx.create(`${scratch}/full/x`, ''));
   await must('another directory', () => fsx.mkdir(`${scratch}/empty`));
   await mustFail('removing a directory that is not empty', ['ENOTEMPTY', 'EEXIST'], () => fsx.rmdir(`${scratch}/full`));
-  await mustFail('renaming a directory onto one that is not empty', ['ENOTEMPTY', 'EEXIST'], () => fsx.rename(`${scratch}/empty`, `${scratch}/full`));
+  await mustFail('renaming a directory onto one that is not empty', ['ENOTEMPTY', 'EEXIST'], () =>
+    fsx.rename(`${scratch}/empty`, `${scratch}/full`),
+  );
   for (const place of TOP_DIRS) {
     if ((await statOf(x, `${q.dir}/${place}`)) === undefined) continue; // reported already
     // The name is one that no listing shows.
@@ -160,7 +188,8 @@ async function examineClock(x: Examination): Promise<void> {
   const ended = Date.now();
   await q.fsx.unlink(path);
   const behind = Math.round(server - (began + ended) / 2);
-  if (Math.abs(behind) < CLOCK_MS) return fine(x, 'clock', `this machine and the file server agree within ${formatDuration(Math.abs(behind))}`);
+  if (Math.abs(behind) < CLOCK_MS)
+    return fine(x, 'clock', `this machine and the file server agree within ${formatDuration(Math.abs(behind))}`);
   const message = `the file server's clock is ${formatDuration(Math.abs(behind))} ${behind > 0 ? 'ahead of' : 'behind'} this machine's; tq goes by the file server's`;
   await found(x, { level: 'warning', code: 'clock', message, fix: 'let both be set by NTP' });
 }

@@ -35,13 +35,37 @@ export function judgeMount(mount: Mount): Finding[] {
   if (mount.type === 'nfs' || mount.type === 'nfs4') return judgeNfs(mount);
   const file = mount.point;
   if (mount.type === 'fuse.sshfs') {
-    return [{ level: 'warning', code: 'sshfs', message: 'sshfs: its renames and caches are not safe between machines', file, fix: 'use it from one machine only, or put the queue on NFS' }];
+    return [
+      {
+        level: 'warning',
+        code: 'sshfs',
+        message: 'sshfs: its renames and caches are not safe between machines',
+        file,
+        fix: 'use it from one machine only, or put the queue on NFS',
+      },
+    ];
   }
   if (mount.type === 'cifs' || mount.type === 'smb3' || mount.type === 'smbfs') {
-    return [{ level: 'warning', code: 'smb', message: 'SMB: hard links may be missing, and open files cannot be renamed', file, fix: 'put the queue on NFS or on a local disk' }];
+    return [
+      {
+        level: 'warning',
+        code: 'smb',
+        message: 'SMB: hard links may be missing, and open files cannot be renamed',
+        file,
+        fix: 'put the queue on NFS or on a local disk',
+      },
+    ];
   }
   if (mount.type.startsWith('fuse') || UNPROVED.has(mount.type)) {
-    return [{ level: 'warning', code: 'fuse', message: `${mount.type}: whether its renames hold between machines is not known`, file, fix: 'use it from one machine only, or put the queue on NFS' }];
+    return [
+      {
+        level: 'warning',
+        code: 'fuse',
+        message: `${mount.type}: whether its renames hold between machines is not known`,
+        file,
+        fix: 'use it from one machine only, or put the queue on NFS',
+      },
+    ];
   }
   return [];
 }
@@ -51,16 +75,23 @@ const UNPROVED: ReadonlySet<string> = new Set(['9p', 'vboxsf', 'prl_fs', 'drvfs'
 
 function judgeNfs({ point: file, options }: Mount): Finding[] {
   const findings: Finding[] = [];
-  const say = (level: 'error' | 'warning', code: string, message: string): void => void findings.push({ level, code, message, file, fix: NFS_ADVICE });
+  const say = (level: 'error' | 'warning', code: string, message: string): void =>
+    void findings.push({ level, code, message, file, fix: NFS_ADVICE });
   const has = (option: string): boolean => options.includes(option);
   const value = (name: string): string | undefined => options.find((o) => o.startsWith(`${name}=`))?.slice(name.length + 1);
   if (has('nocto')) say('error', 'nocto', 'NFS mounted nocto: a file just written by another machine may be read as it was before');
-  if (has('soft') || has('softerr')) say('warning', 'soft', 'NFS mounted soft: when the server is slow, writes fail half done instead of waiting, and running tasks lose output');
+  if (has('soft') || has('softerr'))
+    say(
+      'warning',
+      'soft',
+      'NFS mounted soft: when the server is slow, writes fail half done instead of waiting, and running tasks lose output',
+    );
   if (has('noac')) say('warning', 'noac', 'NFS mounted noac: not needed, and every look costs a call to the server');
   if (value('proto') === 'udp') say('warning', 'udp', 'NFS over UDP: large writes can be corrupted silently');
   if (value('vers') === '2') say('error', 'nfs2', 'NFS version 2 has no exclusive create');
   const slowest = Math.max(...['acdirmax', 'acregmax', 'actimeo'].map((name) => Number(value(name) ?? 0)));
-  if (slowest > LONGEST_CACHE_S) say('warning', 'caches', `NFS caches attributes for ${slowest} s: this machine sees the changes of others late`);
+  if (slowest > LONGEST_CACHE_S)
+    say('warning', 'caches', `NFS caches attributes for ${slowest} s: this machine sees the changes of others late`);
   return findings;
 }
 

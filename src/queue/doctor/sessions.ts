@@ -29,11 +29,21 @@ export async function examineSessions(x: Examination): Promise<void> {
     }
     const why = verdict === 'unknown' ? await whySilent(q, session) : undefined;
     if (why === undefined) await examineLiving(x, session);
-    else silent.push({ session, finding: { level: (await entriesIn(q, session)).length > 0 ? 'error' : 'warning', code: why.code, message: `${whoIs(session)} ${why.text}${await holding(q, session)}`, file: q.lay.session(session) } });
+    else
+      silent.push({
+        session,
+        finding: {
+          level: (await entriesIn(q, session)).length > 0 ? 'error' : 'warning',
+          code: why.code,
+          message: `${whoIs(session)} ${why.text}${await holding(q, session)}`,
+          file: q.lay.session(session),
+        },
+      });
   }
   await examineSilent(x, silent);
   await examineSpool(x, there);
-  if (nothingSince(x, before)) fine(x, 'sessions', there.length === 0 ? 'nobody holds a task' : `${there.length} in use, none of them dead`);
+  if (nothingSince(x, before))
+    fine(x, 'sessions', there.length === 0 ? 'nobody holds a task' : `${there.length} in use, none of them dead`);
 }
 
 /** Sessions with a running directory, and holders of a worker's name whose directory is gone (a burial that was cut short). */
@@ -133,7 +143,10 @@ async function examineSilent(x: Examination, silent: readonly Silent[]): Promise
     return;
   }
   x.say(`watching ${silent.map((s) => whoIs(s.session)).join(', ')} for ${lease}: death cannot be proved from here`);
-  const ends = await watchForALease(x.q, silent.map((s) => s.session));
+  const ends = await watchForALease(
+    x.q,
+    silent.map((s) => s.session),
+  );
   for (const { session, finding } of silent) {
     const end = ends.get(session);
     if (end === 'moved') fine(x, 'sessions', `${whoIs(session)} has given a sign of life: it keeps its tasks`);
@@ -184,7 +197,11 @@ async function examineLiving(x: Examination, session: string): Promise<void> {
     const file = `${q.lay.session(session)}/${e.name}`;
     if (e.cancel) {
       if (keys.has(`${e.id}.a${e.n}`) || now - (await mtimeOf(q, file, now)) <= q.leaseMs) continue;
-      await found(x, { level: 'warning', code: 'orphan-cancel', message: `a request to cancel ${e.id} lies where the task is not any more`, file }, () => carryCancel(q, session, e.id, e.n));
+      await found(
+        x,
+        { level: 'warning', code: 'orphan-cancel', message: `a request to cancel ${e.id} lies where the task is not any more`, file },
+        () => carryCancel(q, session, e.id, e.n),
+      );
     } else if (now - (await mtimeOf(q, q.lay.outcome(e.id, e.n), now)) > q.leaseMs) {
       const message = `attempt ${e.n} of ${e.id} has ended, but ${whoIs(session)} has not moved it on`;
       await found(x, { level: 'error', code: 'half-done', message, file }, async () => {

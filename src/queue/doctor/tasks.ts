@@ -6,11 +6,21 @@ import { isTerminal, TERMINAL, type Task, type TerminalState } from '../../task/
 import { errnoOf } from '../../errors.ts';
 import { formatDuration } from '../../task/duration.ts';
 import { serverNowOrLocal } from '../clock.ts';
-import { dropKeyLock, admitRetried, settleKey } from '../keys.ts';
+import { confirmKey, dropKeyLock, isBeingSubmitted, settleKey } from '../keys.ts';
 import { afterTerminal, endedState, judge, reviveDependants, tryRelease } from '../depend.ts';
 import { locate, shownState, type Located } from '../find.ts';
 import { isGone, listOrEmpty } from '../fsx.ts';
-import { bucketOf, entryName, parseDueMinute, parseDueSecond, parseEntry, parsePrio, queueOfLane, type Place, type Requirements } from '../layout.ts';
+import {
+  bucketOf,
+  entryName,
+  parseDueMinute,
+  parseDueSecond,
+  parseEntry,
+  parsePrio,
+  queueOfLane,
+  type Place,
+  type Requirements,
+} from '../layout.ts';
 import type { Queue } from '../open.ts';
 import { readOutcome } from '../outcome.ts';
 import { promoteDue } from '../promote.ts';
@@ -68,7 +78,12 @@ async function examineEntries(x: Examination): Promise<Seen> {
     for await (const hit of filesOf(x, room, `${q.dir}/${room.base}`, [])) {
       if (hit.kind === 'entry') await examineEntry(x, seen, hit.at);
       else if (hit.kind === 'misplaced') await examineMisplaced(x, hit);
-      else await found(x, { level: 'error', code: 'foreign', message: `not a task: ${short(q, hit.file)}`, file: hit.file, fix: 'moved to quarantine/' }, async () => (await quarantine(q, hit.file, 'not the name of a task')) !== 'revoked');
+      else
+        await found(
+          x,
+          { level: 'error', code: 'foreign', message: `not a task: ${short(q, hit.file)}`, file: hit.file, fix: 'moved to quarantine/' },
+          async () => (await quarantine(q, hit.file, 'not the name of a task')) !== 'revoked',
+        );
     }
   }
   return seen;
@@ -86,7 +101,17 @@ async function examineEntry(x: Examination, seen: Seen, at: Located): Promise<vo
   if (text === undefined) return;
   const parsed = parseTask(text, at.id);
   if (!parsed.ok) {
-    await found(x, { level: 'error', code: 'unreadable', message: `${short(q, at.file)} is not a task: ${parsed.reason}`, file: at.file, fix: 'moved to quarantine/' }, async () => (await quarantine(q, at.file, parsed.reason)) !== 'revoked');
+    await found(
+      x,
+      {
+        level: 'error',
+        code: 'unreadable',
+        message: `${short(q, at.file)} is not a task: ${parsed.reason}`,
+        file: at.file,
+        fix: 'moved to quarantine/',
+      },
+      async () => (await quarantine(q, at.file, parsed.reason)) !== 'revoked',
+    );
     return;
   }
   const task = parsed.value;
@@ -107,14 +132,22 @@ async function textOf(x: Examination, at: Located): Promise<string | undefined> 
     if (isGone(error)) return undefined;
     const code = errnoOf(error);
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EISDIR') throw error;
-    await found(x, { level: 'error', code: 'unreadable', message: `${short(x.q, at.file)} cannot be read: ${code}`, file: at.file, fix: 'as its owner: chmod g+r' });
+    await found(x, {
+      level: 'error',
+      code: 'unreadable',
+      message: `${short(x.q, at.file)} cannot be read: ${code}`,
+      file: at.file,
+      fix: 'as its owner: chmod g+r',
+    });
     return undefined;
   }
 }
 
 /** Whether it needs a closer look once everything had time to settle. */
 function isSuspect(at: Located, task: Task): boolean {
-  return at.state === 'waiting' || (at.state === 'skipped' && (task.after ?? []).length > 0) || (task.key !== undefined && !isTerminal(at.state));
+  return (
+    at.state === 'waiting' || (at.state === 'skipped' && (task.after ?? []).length > 0) || (task.key !== undefined && !isTerminal(at.state))
+  );
 }
 
 /** An ended attempt whose task still rests where it was before its end. */
@@ -127,7 +160,13 @@ async function isUnmoved(q: Queue, at: Located): Promise<boolean> {
 /** A task file at the wrong depth, or in a bucket that is not its own: nobody would find it. */
 async function examineMisplaced(x: Examination, hit: { file: string; id: string; n: number; place: Place | undefined }): Promise<void> {
   const { q } = x;
-  const finding = { level: 'error', code: 'misplaced', message: `${short(q, hit.file)} lies where no one looks for it`, file: hit.file, fix: 'moved to its bucket' } as const;
+  const finding = {
+    level: 'error',
+    code: 'misplaced',
+    message: `${short(q, hit.file)} lies where no one looks for it`,
+    file: hit.file,
+    fix: 'moved to its bucket',
+  } as const;
   await found(x, finding, async () => {
     const parsed = parseTask((await readIfThere(q, hit.file)) ?? '', hit.id);
     if (!parsed.ok) return (await quarantine(q, hit.file, parsed.reason)) !== 'revoked';
@@ -156,7 +195,11 @@ async function examineDuplicates(x: Examination, ids: ReadonlySet<string>): Prom
     for (const at of there) {
       if (at === kept) continue;
       const message = `${id} is in two places: ${short(q, kept.file)} and ${short(q, at.file)}`;
-      await found(x, { level: 'error', code: 'twice', message, file: at.file, fix: 'the older one is moved to quarantine/' }, async () => (await quarantine(q, at.file, `exists twice: kept ${short(q, kept.file)}`)) !== 'revoked');
+      await found(
+        x,
+        { level: 'error', code: 'twice', message, file: at.file, fix: 'the older one is moved to quarantine/' },
+        async () => (await quarantine(q, at.file, `exists twice: kept ${short(q, kept.file)}`)) !== 'revoked',
+      );
     }
   }
 }
@@ -191,7 +234,12 @@ async function examineSuspects(x: Examination, suspects: readonly Located[]): Pr
   await new Promise((resolve) => setTimeout(resolve, q.network ? SETTLE_NETWORK_MS : SETTLE_MS));
   for (const at of wrong) {
     const what = await whatIsWrong(q, at);
-    if (what !== undefined) await found(x, { level: 'error', code: what.code, message: what.message, file: at.file, ...(what.fix === undefined ? {} : { fix: what.fix }) }, what.repair);
+    if (what !== undefined)
+      await found(
+        x,
+        { level: 'error', code: what.code, message: what.message, file: at.file, ...(what.fix === undefined ? {} : { fix: what.fix }) },
+        what.repair,
+      );
   }
 }
 
@@ -211,7 +259,7 @@ async function whatIsWrong(q: Queue, at: Located): Promise<Wrong | undefined> {
   if (at.state === 'skipped') return forgotten(q, at, task);
   if (task.key !== undefined) {
     const holder = await keyHolderNow(q, task.key);
-    if (holder !== at.id) return keyNotHeld(q, at, task, holder);
+    if (holder !== at.id) return (await isBeingSubmitted(q, task, at)) ? undefined : keyNotHeld(q, at, task, holder);
   }
   return at.state === 'waiting' && at.place.state === 'waiting' ? stuck(q, at, task) : undefined;
 }
@@ -222,7 +270,8 @@ async function unmoved(q: Queue, at: Located, task: Task): Promise<Wrong> {
     code: 'not-moved',
     message: `attempt ${at.n} of ${at.id} ended it ${outcome?.next.state}, but it is ${at.state}`,
     repair: async () => {
-      if (outcome === undefined || (await move(q, at.file, q.lay.entry(placeOfNext(task, outcome.next), at.id, at.n))) !== 'moved') return false;
+      if (outcome === undefined || (await move(q, at.file, q.lay.entry(placeOfNext(task, outcome.next), at.id, at.n))) !== 'moved')
+        return false;
       await afterTerminal(q, task);
       return true;
     },
@@ -258,7 +307,7 @@ async function keyNotHeld(q: Queue, at: Located, task: Task, holder: string | un
     code: 'key-not-held',
     message,
     repair: async () => {
-      await admitRetried(q, task);
+      await confirmKey(q, task);
       return (await keyHolderNow(q, task.key!)) === at.id;
     },
   };
@@ -365,7 +414,13 @@ async function examineRuns(x: Examination, ids: ReadonlySet<string>): Promise<vo
         if (id === undefined || ids.has(id) || told.has(id) || set.has(id.split('.')[0]!)) continue;
         told.add(id);
         if ((await locate(q, id, true)) !== undefined || (await goneMark(q, id))) continue;
-        await found(x, { level: 'error', code: 'task-missing', message: `attempts of ${id} are recorded, but the task is nowhere`, file: `${q.dir}/runs/${a}/${b}/${name}`, fix: 'restore its file, or remove what is recorded of it' });
+        await found(x, {
+          level: 'error',
+          code: 'task-missing',
+          message: `attempts of ${id} are recorded, but the task is nowhere`,
+          file: `${q.dir}/runs/${a}/${b}/${name}`,
+          fix: 'restore its file, or remove what is recorded of it',
+        });
       }
     }
   }
@@ -379,7 +434,11 @@ async function examineKeyLocks(x: Examination): Promise<void> {
   const { q } = x;
   for (const id of await listOrEmpty(q.fsx, q.lay.keylocks)) {
     if ((await endedState(q, id)) === undefined) continue;
-    await found(x, { level: 'warning', code: 'key-lock', message: `${id} has ended, and its lock on keys is left`, file: `${q.lay.keylocks}/${id}` }, () => dropKeyLock(q, id));
+    await found(
+      x,
+      { level: 'warning', code: 'key-lock', message: `${id} has ended, and its lock on keys is left`, file: `${q.lay.keylocks}/${id}` },
+      () => dropKeyLock(q, id),
+    );
   }
 }
 
@@ -396,7 +455,8 @@ const ROOMS: readonly Room[] = [
   {
     base: 'queued',
     shapes: [/^[A-Za-z0-9_][A-Za-z0-9._~-]*$/, /^[pn]\d{2}$/, ...BUCKET],
-    place: ([lane, prio]) => (lane === undefined || parsePrio(prio ?? '') === undefined ? undefined : { state: 'queued', lane, priority: parsePrio(prio!)! }),
+    place: ([lane, prio]) =>
+      lane === undefined || parsePrio(prio ?? '') === undefined ? undefined : { state: 'queued', lane, priority: parsePrio(prio!)! },
   },
   {
     base: 'delayed',
@@ -410,7 +470,10 @@ const ROOMS: readonly Room[] = [
   ...(['waiting', 'held', ...TERMINAL] as const).map((state) => ({ base: state, shapes: BUCKET, place: () => ({ state }) as const })),
 ];
 
-type Hit = { kind: 'entry'; at: Located } | { kind: 'misplaced'; file: string; id: string; n: number; place: Place | undefined } | { kind: 'foreign'; file: string };
+type Hit =
+  | { kind: 'entry'; at: Located }
+  | { kind: 'misplaced'; file: string; id: string; n: number; place: Place | undefined }
+  | { kind: 'foreign'; file: string };
 
 /** Everything below a room that is a file, or has no business there. Names with a leading dot and lockfiles are others' tools. */
 async function* filesOf(x: Examination, room: Room, dir: string, parts: readonly string[]): AsyncGenerator<Hit> {
@@ -425,12 +488,15 @@ async function* filesOf(x: Examination, room: Room, dir: string, parts: readonly
     if (place?.state === 'running' && name.endsWith(NEW) && isSetSession(place.session)) continue;
     if (parts.length < room.shapes.length) {
       if (e !== undefined && !e.cancel && !(await isDirectory(q, file))) yield { kind: 'misplaced', file, id: e.id, n: e.n, place };
-      else if (e === undefined && room.shapes[parts.length]!.test(name) && (await isDirectory(q, file))) yield* filesOf(x, room, file, [...parts, name]);
+      else if (e === undefined && room.shapes[parts.length]!.test(name) && (await isDirectory(q, file)))
+        yield* filesOf(x, room, file, [...parts, name]);
       else yield { kind: 'foreign', file };
     } else if (e === undefined || (e.cancel && place?.state !== 'running')) yield { kind: 'foreign', file };
     else if (e.cancel) continue;
-    else if (place?.state !== 'running' && parts.slice(-2).join('/') !== bucketOf(e.id)) yield { kind: 'misplaced', file, id: e.id, n: e.n, place };
-    else if (place !== undefined) yield { kind: 'entry', at: { id: e.id, n: e.n, state: shownState(place), place, file: `${dir}/${entryName(e.id, e.n)}` } };
+    else if (place?.state !== 'running' && parts.slice(-2).join('/') !== bucketOf(e.id))
+      yield { kind: 'misplaced', file, id: e.id, n: e.n, place };
+    else if (place !== undefined)
+      yield { kind: 'entry', at: { id: e.id, n: e.n, state: shownState(place), place, file: `${dir}/${entryName(e.id, e.n)}` } };
   }
 }
 

@@ -207,7 +207,9 @@ async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   const o = await readOutcome(w.q, c.id, c.n);
   if (o === undefined) return false;
   const rejectedHere = o.tally.rejectedBy.includes(w.options.name);
-  const failedHere = o.worker === w.options.name && (o.outcome === 'failed' || o.outcome === 'signaled' || o.outcome === 'timeout' || o.outcome === 'stalled');
+  const failedHere =
+    o.worker === w.options.name &&
+    (o.outcome === 'failed' || o.outcome === 'signaled' || o.outcome === 'timeout' || o.outcome === 'stalled');
   if (!rejectedHere && !failedHere) return false;
   const others = await couldTake(w, c.lane);
   if (rejectedHere) {
@@ -267,7 +269,8 @@ async function allowed(w: Worker): Promise<boolean> {
   w.blocked = null;
   const closed = options.gate !== null && !(await gateIsOpen(w, options.gate));
   if (closed) w.blocked = `gate: ${options.gate}`;
-  if (options.maxLoad !== null && os.loadavg()[0]! > options.maxLoad) w.blocked = `load is ${os.loadavg()[0]!.toFixed(2)}, --max-load ${options.maxLoad}`;
+  if (options.maxLoad !== null && os.loadavg()[0]! > options.maxLoad)
+    w.blocked = `load is ${os.loadavg()[0]!.toFixed(2)}, --max-load ${options.maxLoad}`;
   if (options.minFreeMem !== null && os.freemem() < options.minFreeMem) w.blocked = `free memory is below --min-free-mem`;
   if (w.blocked !== before) await publishState(w).catch(() => undefined);
   return w.blocked === null;
@@ -357,7 +360,9 @@ function start(w: Worker, claimed: Claimed): void {
 export async function handBackPending(w: Worker): Promise<void> {
   while (w.pending.length > 0) {
     const c = w.pending.shift()!;
-    await settleLost(w.q, w.session, c.id, c.attempt, 'handed back before it began', false).catch((error: unknown) => w.log(`${c.id}: ${String(error)}`));
+    await settleLost(w.q, w.session, c.id, c.attempt, 'handed back before it began', false).catch((error: unknown) =>
+      w.log(`${c.id}: ${String(error)}`),
+    );
   }
 }
 

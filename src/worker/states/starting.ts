@@ -90,7 +90,9 @@ async function takeOver(w: Worker, session: string): Promise<void> {
 }
 
 function taken(name: string, holder: string, why: string): TqError {
-  return new TqError('NAME_TAKEN', `a worker named ${name} exists: ${why} (${holder})`, { hint: 'give this one another --name, or stop that one: tq worker stop' });
+  return new TqError('NAME_TAKEN', `a worker named ${name} exists: ${why} (${holder})`, {
+    hint: 'give this one another --name, or stop that one: tq worker stop',
+  });
 }
 
 /** One poll of the watch: its heartbeat moves: NAME_TAKEN; silent for a lease: buried. */
