@@ -3,10 +3,11 @@
  * comes and never before, so that whoever needs only the newest few does not pay for a long queue. No task file is opened.
  */
 import { isTerminal, TERMINAL, type State } from '../task/types.ts';
-import { buckets, entriesOf, lanes, locate, placesToLook, shownState, type Located } from './find.ts';
+import { buckets, entriesOf, lanes, locate, placesToLook, sessions, shownState, type Located } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
 import { bucketOf, idTime, parseEntry, queueOfLane, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
+import { bell } from './signal.ts';
 
 export interface WalkOptions {
   states: readonly State[];
@@ -17,10 +18,25 @@ export interface WalkOptions {
 }
 
 /**
- * The entries in these states, newest id first, one array for each bucket. A task that moves meanwhile may be missed, or come with
- * an older attempt; of an id seen twice in a bucket the entry with more attempts is kept.
+ * The entries in these states, newest id first, one array for each bucket. A bucket in whose turn something moved is read once more,
+ * its places in the order in which a task goes through them: one that goes on is seen, one that goes back may be missed. Of an id seen
+ * twice in a bucket the entry with more attempts is kept.
  */
 export async function* walk(q: Queue, options: WalkOptions): AsyncGenerator<Located[]> {
+  const seen = new Set<string>();
+  const moves = watchMoves(q);
+  await moves();
+  for (let pass = 0; pass < PASSES; pass++) {
+    yield* walkOnce(q, options, seen, moves);
+    // What was taken on before its bucket was found may be in one that was not there then.
+    if (!(await moves())) return;
+  }
+}
+
+/** On a busy queue there is always something new: what comes while it is read need not be told. */
+const PASSES = 2;
+
+async function* walkOnce(q: Queue, options: WalkOptions, seen: Set<string>, moves: () => Promise<boolean>): AsyncGenerator<Located[]> {
   const { cursors, loose } = await open(q, options);
   for (const c of cursors) await advance(q, c);
   const looseBuckets = [...loose.keys()].toSorted();
@@ -36,7 +52,46 @@ export async function* walk(q: Queue, options: WalkOptions): AsyncGenerator<Loca
       for (const at of await inDirectory(q, `${c.base}/${newest}`, c.place)) found.push(at);
       await advance(q, c);
     }
+    if (seen.has(newest)) continue;
+    seen.add(newest);
+    if (await moves()) found.push(...(await inBucket(q, await placesOf(q, options), newest)));
     if (found.length > 0) yield inOrder(found);
+  }
+}
+
+/** All that is in a bucket now, place by place. */
+async function inBucket(q: Queue, places: readonly Place[], bucket: string): Promise<Located[]> {
+  const found: Located[] = [];
+  for (const place of places) {
+    for (const dir of await directoriesOf(q, place, new Set([bucket]))) {
+      for (const at of await inDirectory(q, dir, place)) if (bucketOf(at.id) === bucket) found.push(at);
+    }
+  }
+  return found;
+}
+
+/**
+ * Whether anything moved since the beginning: what runs has changed, or the bell was rung. On a network file system, where asking
+ * costs as much as listing and tells of the past, the answer is no.
+ */
+function watchMoves(q: Queue): () => Promise<boolean> {
+  let before: string | undefined;
+  return async () => {
+    if (q.network) return false;
+    const now = [await bell(q)];
+    for (const session of await sessions(q))
+      now.push(session, String(await mtimeOf(q, q.lay.session(session))), ...(await listOrEmpty(q.fsx, q.lay.session(session))));
+    const text = now.join(' ');
+    before ??= text;
+    return text !== before;
+  };
+}
+
+async function mtimeOf(q: Queue, dir: string): Promise<number> {
+  try {
+    return (await q.fsx.stat(dir)).mtimeMs;
+  } catch {
+    return 0;
   }
 }
 
@@ -162,6 +217,9 @@ async function advance(q: Queue, c: Cursor): Promise<void> {
   c.head = `${c.first}/${c.seconds.pop()!}`;
 }
 
+/** The order in which a task goes through the places. */
+const ALONG: readonly State[] = ['held', 'waiting', 'delayed', 'queued', 'running', ...TERMINAL];
+
 async function placesOf(q: Queue, { states, queue }: WalkOptions): Promise<Place[]> {
   const places: Place[] = [];
   if (states.every((state) => state === 'queued')) {
@@ -170,6 +228,7 @@ async function placesOf(q: Queue, { states, queue }: WalkOptions): Promise<Place
     places.push(...(await placesToLook(q)).filter((place) => states.includes(shownState(place))));
   }
   for (const state of states) if (isTerminal(state)) places.push({ state });
+  places.sort((a, b) => ALONG.indexOf(a.state) - ALONG.indexOf(b.state));
   return queue === undefined ? places : places.filter((place) => place.state !== 'queued' || queueOfLane(place.lane) === queue);
 }
 

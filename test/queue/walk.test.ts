@@ -128,3 +128,38 @@ it('finds the elements of a submission in their order', async () => {
 it('orders ids newest first and elements by number', () => {
   expect(['a.10', 'b', 'a.9', 'c'].toSorted(byId)).toEqual(['c', 'b', 'a.9', 'a.10']);
 });
+
+it('sees a task that goes on from place to place while it reads them', async () => {
+  const session: Place = { state: 'running', session: 'w.1.a-b-c-d-e' };
+  const way: Array<[Place, number]> = [
+    [{ state: 'waiting' }, 0],
+    [P0, 0],
+    [session, 1],
+    [{ state: 'done' }, 1],
+  ];
+  // Before its n-th listing the task makes its next step: every way to fall between two looks.
+  for (let first = 1; first < 12; first++) {
+    for (let second = first; second < 12; second++) {
+      for (let third = second; third < 12; third++) {
+        const q = await emptyQueue();
+        const id = SOME[3]!;
+        put(q, way[0]![0], id);
+        fs.mkdirSync(q.lay.session('w.1.a-b-c-d-e'), { recursive: true });
+        let listings = 0;
+        let at = 0;
+        const list: Queue['fsx']['list'] = (dir) => {
+          listings++;
+          for (const when of [first, second, third].slice(at)) {
+            if (when > listings) break;
+            const [from, to] = [way[at]!, way[at + 1]!];
+            put(q, to[0], id, to[1]);
+            fs.rmSync(q.lay.entry(from[0], id, from[1]));
+            at++;
+          }
+          return q.fsx.list(dir);
+        };
+        expect(await ids({ ...q, fsx: { ...q.fsx, list } }, { states: STATES }), `${first} ${second} ${third}`).toEqual([id]);
+      }
+    }
+  }
+});
