@@ -3,7 +3,7 @@
  * the best priority among the lanes that a worker serves; it is used up before anything is listed again, so the cost of a claim
  * does not depend on the queue's length. The bucket's lockfile keeps claimers out of each other's way; nothing depends on it.
  */
-import { parseEntry, parsePrio, prioName, entryName, idTime } from './layout.ts';
+import { bucketEnd, entryName, isBucket, parseEntry, parsePrio, prioName } from './layout.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { lockBucket, type Unlock } from './lock.ts';
 import type { Queue } from './open.ts';
@@ -215,7 +215,7 @@ async function* bucketCursor(q: Queue, base: string, strong: boolean): AsyncGene
   for (const a of (await listOrEmpty(q.fsx, base, strong)).toSorted()) {
     if (a.startsWith('.') || a.length !== 4) continue;
     const names = await listOrEmpty(q.fsx, `${base}/${a}`, strong);
-    const inner = names.filter((b) => b.length === 2).toSorted();
+    const inner = names.filter(isBucket).toSorted();
     if (inner.length === 0) {
       // The lock of a claimer that died outlives its bucket.
       for (const name of names) if (name.endsWith('.lock')) await rmdirIfEmpty(q.fsx, `${base}/${a}/${name}`);
@@ -230,7 +230,7 @@ async function tidy(q: Queue, dir: string): Promise<void> {
   const parts = dir.split('/');
   const b = parts.at(-1)!;
   const a = parts.at(-2)!;
-  if ((await serverNow(q)) - idTime(`${a}${b}zzz`) < BUCKET_SETTLED_MS) return;
+  if ((await serverNow(q)) - bucketEnd(`${a}/${b}`) < BUCKET_SETTLED_MS) return;
   if (!(await rmdirIfEmpty(q.fsx, dir))) return;
   await tidyUp(q, parts.slice(0, -1).join('/'));
 }

@@ -9,7 +9,7 @@ import { retriedBetween } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
-import { bucketOf } from './layout.ts';
+import { flatBucket } from './layout.ts';
 import type { Queue } from './open.ts';
 import { confirmKey, holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
 import { readTaskAt } from './outcome.ts';
@@ -36,10 +36,6 @@ export async function linkToParents(q: Queue, child: Task): Promise<void> {
 
 async function mark(q: Queue, child: Task): Promise<void> {
   for (const { id } of child.after ?? []) await createOnce(q, `${q.lay.after(id)}/${flatBucket(child.id)}/${child.id}`, '');
-}
-
-function flatBucket(id: string): string {
-  return bucketOf(id).replace('/', '');
 }
 
 /** The state in which a task ended, from its entry or from what gc left of it; undefined while it has not ended. */

@@ -9,7 +9,7 @@ import { erase, finishErase, removeTree } from './control.ts';
 import { dependants } from './depend.ts';
 import { buckets, entriesOf, everything, locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
-import { idTime } from './layout.ts';
+import { bucketEnd, idTime } from './layout.ts';
 import { sweepKeys } from './keys.ts';
 import type { Queue } from './open.ts';
 import { readOutcome } from './outcome.ts';
@@ -191,7 +191,7 @@ async function sweepEmpty(q: Queue, now: number): Promise<void> {
   for (const place of ['waiting', 'held', ...TERMINAL, 'runs'] as const) {
     const base = `${q.dir}/${place}`;
     for (const bucket of await buckets(q, base)) {
-      if (now - idTime(`${bucket.replace('/', '')}zzz`) < SETTLED_MS) continue;
+      if (now - bucketEnd(bucket) < SETTLED_MS) continue;
       // Told by rmdir alone: a listing may be stale.
       if (await rmdirIfEmpty(q.fsx, `${base}/${bucket}`)) await rmdirIfEmpty(q.fsx, `${base}/${bucket.slice(0, 4)}`);
     }

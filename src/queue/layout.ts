@@ -68,9 +68,34 @@ export function randomText(n: number): string {
   return out;
 }
 
-/** Two levels: 4 characters are 1.7 hours, 2 more are 4.7 seconds of submits; so no directory grows without bound. */
+/**
+ * Two levels: 4 characters are 1.7 hours, 2 more are 4.7 seconds of submits; so no directory grows without bound. Elements of one
+ * submission have buckets of their own, a thousand numbers in each: `6d3a/x6.6d3ax6u1g9c37h.000012`.
+ */
 export function bucketOf(id: string): string {
-  return `${id.slice(0, 4)}/${id.slice(4, 6)}`;
+  const base = `${id.slice(0, 4)}/${id.slice(4, 6)}`;
+  const dot = id.indexOf('.');
+  if (dot < 0 || id.includes('-')) return base;
+  return `${base}.${id.slice(0, dot)}.${String(Math.floor(Number(id.slice(dot + 1)) / ELEMENTS_IN_BUCKET)).padStart(6, '0')}`;
+}
+
+const ELEMENTS_IN_BUCKET = 1000;
+
+/** The bucket in one name, `aaaabb`. */
+export function flatBucket(id: string): string {
+  return bucketOf(id).replace('/', '');
+}
+
+const BUCKET_OF_ELEMENTS = /^[0-9a-z]{2}\.[0-9a-z]{10,16}\.\d+$/;
+
+/** Whether a name can be that of a bucket of the second level. */
+export function isBucket(name: string): boolean {
+  return name.length === 2 ? name[0] !== '.' : BUCKET_OF_ELEMENTS.test(name);
+}
+
+/** The last moment, ms, whose ids belong to a bucket (`aaaa/bb`). */
+export function bucketEnd(bucket: string): number {
+  return idTime(`${bucket.slice(0, 4)}${bucket.slice(5, 7)}zzz`);
 }
 
 /** `p00` is priority 0, `p90` 90, `n05` -5. */

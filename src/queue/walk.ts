@@ -5,7 +5,7 @@
 import { isTerminal, TERMINAL, type State } from '../task/types.ts';
 import { buckets, entriesOf, lanes, locate, placesToLook, sessions, shownState, type Located } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
-import { bucketOf, idTime, parseEntry, queueOfLane, type Place } from './layout.ts';
+import { bucketEnd, bucketOf, isBucket, parseEntry, queueOfLane, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { bell } from './signal.ts';
 
@@ -44,7 +44,7 @@ async function* walkOnce(q: Queue, options: WalkOptions, seen: Set<string>, move
     let newest = looseBuckets.at(-1);
     for (const c of cursors) if (c.head !== undefined && (newest === undefined || c.head > newest)) newest = c.head;
     if (newest === undefined) return;
-    if (options.since !== undefined && endOf(newest) < options.since) return;
+    if (options.since !== undefined && bucketEnd(newest) < options.since) return;
     const found = loose.get(newest) ?? [];
     if (looseBuckets.at(-1) === newest) looseBuckets.pop();
     for (const c of cursors) {
@@ -142,13 +142,22 @@ export async function locateMany(q: Queue, ids: readonly string[]): Promise<Map<
 /** The elements of a submission that has no entry of its own, in their order: they lie in the buckets of its id. */
 export async function elementsOf(q: Queue, id: string): Promise<Located[]> {
   const found: Located[] = [];
-  const bucket = new Set([bucketOf(id)]);
+  const bucket = bucketOf(id);
   for (const place of [...(await placesToLook(q)), ...TERMINAL.map((state) => ({ state }))]) {
-    for (const dir of await directoriesOf(q, place, bucket)) {
+    const its = (await bucketsAt(q, place, bucket.slice(0, 4))).filter((b) => b === bucket || b.startsWith(`${bucket}.${id}.`));
+    for (const dir of await directoriesOf(q, place, new Set(its))) {
       for (const at of await inDirectory(q, dir, place)) if (at.id.startsWith(`${id}.`)) found.push(at);
     }
   }
   return inOrder(found);
+}
+
+/** The buckets of a place that begin so. */
+async function bucketsAt(q: Queue, place: Place, first: string): Promise<string[]> {
+  if (place.state === 'running') return [];
+  const base = baseOf(q, place);
+  if (place.state === 'delayed') return buckets(q, base);
+  return (await listOrEmpty(q.fsx, `${base}/${first}`)).filter(isBucket).map((b) => `${first}/${b}`);
 }
 
 /** Those of the ids that have ended, by listing the buckets of the terminal states alone. */
@@ -212,7 +221,7 @@ async function advance(q: Queue, c: Cursor): Promise<void> {
       return;
     }
     c.first = first;
-    c.seconds = (await listOrEmpty(q.fsx, `${c.base}/${first}`)).filter((b) => b.length === 2 && !b.startsWith('.')).toSorted();
+    c.seconds = (await listOrEmpty(q.fsx, `${c.base}/${first}`)).filter(isBucket).toSorted();
   }
   c.head = `${c.first}/${c.seconds.pop()!}`;
 }
@@ -247,11 +256,6 @@ const SAMPLE_ID = '00000000000000';
 /** The directory of a place without the bucket. */
 function baseOf(q: Queue, place: Place): string {
   return q.lay.dir(place, SAMPLE_ID).slice(0, -bucketOf(SAMPLE_ID).length - 1);
-}
-
-/** The last moment, ms, whose ids belong to the bucket. */
-function endOf(bucket: string): number {
-  return idTime(`${bucket.replace('/', '')}zzz`);
 }
 
 async function inDirectory(q: Queue, dir: string, place: Place, strong = false): Promise<Located[]> {
