@@ -84,7 +84,9 @@ function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx
 async function open(flag: string | undefined, system: System, dryRun: boolean): Promise<Queue> {
   const found = findQueue({ flag, env: system.env, cwd: system.cwd() });
   // The default queue is made on first use; a dry run is no use.
-  return dryRun ? openQueue(found.dir) : openFound(found);
+  const q = await (dryRun ? openQueue(found.dir) : openFound(found));
+  q.facts = async () => (await import('../worker/facts.ts')).hostFacts();
+  return q;
 }
 
 /** For errors in the words themselves, when no parse says what they mean. */

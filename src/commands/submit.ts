@@ -64,6 +64,7 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
   }
   if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
   const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
+  const many = manyFlags(flags) ? (await import('./items.ts')).manyOf(flags, system, () => []) : undefined;
   const draft = buildTask(flags, {
     now: system.now(),
     cwd: system.cwd(),
@@ -75,8 +76,21 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
     ...(stdinData === undefined ? {} : { stdinData }),
   });
   refuseLater(flags);
+  if (many !== undefined) {
+    if (draft.key !== undefined)
+      throw new TqError('REFUSED', '--key is not supported for many elements yet', { hint: 'nothing was submitted' });
+    draft.many = many.many;
+    if (many.items !== undefined) draft.items = many.items;
+  }
   return draft;
 }
+
+/** Whether this is a submission of many elements, or says something of one. */
+function manyFlags(flags: SubmitFlags): boolean {
+  return MANY_FLAGS.some((name) => flags[name] !== undefined);
+}
+
+const MANY_FLAGS = ['array', 'each', 'each-json', 'each-csv', 'param', 'each-worker', 'max-fails'] as const;
 
 function readNamed(file: string, flag: string, system: System): Buffer {
   if (file === '-') return system.readStdin();

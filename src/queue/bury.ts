@@ -7,14 +7,16 @@ import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
-import { baseOf, entryName, parseEntry, randomText } from './layout.ts';
+import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
-import { readClaimed, settle, tallyBefore } from './outcome.ts';
+import { readClaimed, readOutcome, settle, tallyBefore } from './outcome.ts';
+import { completeCut, dropStaged } from './pieces.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
-import { rmdirIfEmpty, unlinkQuietly } from './steps.ts';
-import { NEW, putBack } from './set.ts';
+import { move, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { homeOf, NEW, putBack } from './set.ts';
 import { ring } from './signal.ts';
+import { placeOfNext, queuedPlace } from './task-file.ts';
 
 /** How sure the undertaker is. A lease that ran out is a suspicion: a new entry proves life and stops the burial. */
 export type Death = { proved: true; reason: string } | { proved: false; reason: string };
@@ -47,6 +49,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     for (const e of tasks) {
       seen.add(e.name);
       try {
+        if (e.cut !== undefined) await completeCutOf(q, session, e.id, e.cut, e.n);
         if (isSetSession(session)) await putBack(q, session, e.id, e.n);
         else await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
       } catch (error) {
@@ -55,6 +58,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       }
     }
     if (failed.length > 0) throw failed[0];
+    await dropStaged(q, dir, names);
     for (const e of entries) {
       if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
     }
@@ -64,11 +68,30 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     }
     for (const name of names) {
       // What is no entry is nobody's: a stray file may be removed.
-      if (parseEntry(name) === undefined) await q.fsx.unlink(`${dir}/${name}`).catch(() => undefined);
+      if (parseEntry(name) === undefined && parseRest(name) === undefined) await q.fsx.unlink(`${dir}/${name}`).catch(() => undefined);
     }
     if (q.network) await removeProbes(q.fsx, dir).catch(() => undefined);
   }
   return 'pending';
+}
+
+/** A piece of an array whose owner died while it was cutting it: the part that was cut off goes where the whole came from. */
+async function completeCutOf(q: Queue, session: string, id: string, cutOff: string, n: number): Promise<void> {
+  const task = await readClaimed(q, `${q.lay.session(session)}/${id}+${cutOff}.a${n}.json`, id);
+  if (task === undefined) return;
+  const restId = `${baseId(id)}.${cutOff}`;
+  const outcome = await readOutcome(q, restId, n);
+  const home = isSetSession(session)
+    ? await homeOf(q, session, task, n)
+    : outcome === undefined
+      ? queuedPlace(task)
+      : placeOfNext(task, outcome.next);
+  await completeCut(q, q.lay.session(session), id, cutOff, n, home);
+}
+
+/** A piece goes back whole: its journal tells who takes it next what was begun of it. */
+async function handBackPiece(q: Queue, file: string, task: Task, n: number): Promise<void> {
+  if ((await move(q, file, q.lay.entry(queuedPlace(task), task.id, n))) === 'moved') await ring(q);
 }
 
 /**
@@ -87,6 +110,7 @@ export async function settleLost(
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
   const task = await readClaimed(q, file, id);
   if (task === undefined) return;
+  if (task.many !== undefined && isPiece(id)) return handBackPiece(q, file, task, n);
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
   await settle(q, session, lost, task, canceled);

@@ -9,7 +9,7 @@ import { afterTerminal } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
-import { cancelName, entryName } from './layout.ts';
+import { baseId, cancelName, entryName, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
@@ -30,7 +30,12 @@ export type CancelResult = 'canceled' | 'asked';
 export async function cancelTask(q: Queue, id: string, request: CancelRequest): Promise<CancelResult> {
   for (let round = 0; round < 20; round++) {
     const at = await locate(q, id, round > 0);
-    if (at === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`);
+    if (at === undefined) {
+      const part = await partOf(q, id);
+      if (part === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`);
+      const { cancelElements } = await import('./array.ts');
+      return cancelElements(q, part.id, part.range, request);
+    }
     if (isTerminal(at.state)) throw new TqError('WRONG_STATE', `${id} is ${at.state} already`, { hint: `tq show ${id}` });
     if (at.place.state === 'running') {
       if (await askToCancel(q, at.place.session, id, at.n, request)) return 'asked';
@@ -41,9 +46,18 @@ export async function cancelTask(q: Queue, id: string, request: CancelRequest): 
   throw new TqError('QUEUE_UNUSABLE', `cannot cancel ${id}: it keeps moving`, { hint: 'try again' });
 }
 
+/** Which elements of which array an id stands for that has no entry of its own; undefined: there is no such array. */
+export async function partOf(q: Queue, id: string): Promise<{ id: string; range: readonly [number, number] | undefined } | undefined> {
+  const { readArray } = await import('./array.ts');
+  const array = await readArray(q, baseId(id));
+  if (array === undefined) return undefined;
+  const piece = pieceOf(id);
+  return { id: array.id, range: piece === undefined ? undefined : [piece.lo, piece.hi] };
+}
+
 /** Moves a task that does not run to canceled. False: it was moved meanwhile. */
-export async function cancelHere(q: Queue, at: Located, request: CancelRequest): Promise<boolean> {
-  const task = await readTaskAt(q, at.file, at.id);
+export async function cancelHere(q: Queue, at: Located, request: CancelRequest, known?: Task): Promise<boolean> {
+  const task = known ?? (await readTaskAt(q, at.file, at.id));
   if (task === undefined) return false;
   await writeWhy(q, at.id, at.n, 'canceled', { at: await serverNow(q), by: request.by, reason: request.reason });
   return endWithoutAttempt(q, at, task, 'canceled');
@@ -112,7 +126,12 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
   let settled = false;
   for (let round = 0; round < 4 && !settled; round++) {
     const at = await locate(q, id, true);
-    if (at === undefined) continue;
+    if (at === undefined) {
+      if (pieceOf(id) === undefined || !(await cancelAgain(q, id, request))) continue;
+      seen = true;
+      settled = true;
+      continue;
+    }
     seen = true;
     if (at.place.state === 'running' && at.place.session === session && at.n === n) return;
     if (isTerminal(at.state) || (await retriedBetween(q, id, n, at.n))) settled = true;
@@ -120,6 +139,19 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
     else settled = await cancelHere(q, at, request);
   }
   if (settled || !seen) await unlinkQuietly(q.fsx, path);
+}
+
+/** A request for elements whose piece was cut since: made anew for what covers them now. False: there are none. */
+async function cancelAgain(q: Queue, id: string, request: CancelRequest): Promise<boolean> {
+  const part = await partOf(q, id);
+  if (part === undefined) return false;
+  try {
+    const { cancelElements } = await import('./array.ts');
+    await cancelElements(q, part.id, part.range, request);
+  } catch (error) {
+    if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+  }
+  return true;
 }
 
 /** Whether a person began a new life of the task after one of the attempts `from` to `to` - 1. */

@@ -25,6 +25,8 @@ export interface Claimed extends Candidate {
   attempt: number;
   /** `running/<session>/<id>.a<attempt>.json` */
   file: string;
+  /** An element whose past was looked at when its piece was claimed. */
+  known?: true;
 }
 
 export interface ClaimRules {

@@ -4,7 +4,7 @@
  */
 import { TqError } from '../errors.ts';
 import { isTerminal, type State, type Task } from '../task/types.ts';
-import { cancelTask, endWithoutAttempt } from './cancel.ts';
+import { cancelTask, endWithoutAttempt, partOf } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { linkToParents, releasedMark, reviveDependants, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
@@ -27,8 +27,13 @@ export interface By {
 
 const MOVES = 20;
 
-async function mustLocate(q: Queue, id: string, strong: boolean): Promise<Located> {
-  const at = await locate(q, id, strong);
+/** What has no entry of its own may be an array, or elements of one. Throws NOT_FOUND. */
+async function locateOrPart(
+  q: Queue,
+  id: string,
+  strong: boolean,
+): Promise<Located | { id: string; range: readonly [number, number] | undefined }> {
+  const at = (await locate(q, id, strong)) ?? (await partOf(q, id));
   if (at === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
   return at;
 }
@@ -44,7 +49,8 @@ function keepsMoving(id: string, wish: string): TqError {
 /** waiting, delayed, queued → held. Throws WRONG_STATE for the rest. */
 export async function holdTask(q: Queue, id: string, by: By | null): Promise<void> {
   for (let round = 0; round < MOVES; round++) {
-    const at = await mustLocate(q, id, round > 0);
+    const at = await locateOrPart(q, id, round > 0);
+    if ('range' in at) return (await import('./array.ts')).holdElements(q, at.id, at.range, by);
     if (at.state === 'running' || at.state === 'held' || isTerminal(at.state)) throw wrongState(id, at.state, 'hold');
     if (at.place.state === 'running') {
       await aMoment(q);
@@ -66,7 +72,11 @@ export async function holdTask(q: Queue, id: string, by: By | null): Promise<voi
 /** held → where it was. With `result`: ended done without running, and its dependants get the result. */
 export async function releaseTask(q: Queue, id: string, by: By | null, result?: { value: unknown }): Promise<State> {
   for (let round = 0; round < MOVES; round++) {
-    const at = await mustLocate(q, id, round > 0);
+    const at = await locateOrPart(q, id, round > 0);
+    if ('range' in at) {
+      const { releaseElements } = await import('./array.ts');
+      return releaseElements(q, at.id, at.range, (piece) => releaseTask(q, piece, by, result));
+    }
     if (at.state !== 'held') throw wrongState(id, at.state, 'release');
     if (at.place.state === 'running') {
       await aMoment(q);
@@ -113,6 +123,8 @@ function duplicateKey(task: Task, holder: string): TqError {
 
 export interface RetryOptions {
   by: By | null;
+  /** Of an array only the elements that failed. */
+  failed?: boolean;
   /** Not before this long from now, ms. */
   delayMs?: number;
 }
@@ -120,7 +132,11 @@ export interface RetryOptions {
 /** A terminal task runs again as its next attempt, with fresh retries. The terminal name never comes back. */
 export async function retryTask(q: Queue, id: string, options: RetryOptions): Promise<void> {
   for (let round = 0; round < MOVES; round++) {
-    const at = await mustLocate(q, id, round > 0);
+    const at = await locateOrPart(q, id, round > 0);
+    if ('range' in at) {
+      const { retryElements } = await import('./array.ts');
+      return retryElements(q, at.id, at.range, { failed: false, ...options });
+    }
     if (!isTerminal(at.state)) throw wrongState(id, at.state, 'retry');
     const task = await readTaskAt(q, at.file, id);
     if (task === undefined) continue;
@@ -154,7 +170,13 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
 /** Removes a terminal task and all that belongs to it; its outcome stays in `gone/` for later dependencies. */
 export async function removeTask(q: Queue, id: string, options: { force: boolean; by: By | null }): Promise<void> {
   for (let round = 0; ; round++) {
-    const at = await mustLocate(q, id, round > 0);
+    const at = await locateOrPart(q, id, round > 0);
+    if ('range' in at) {
+      if (at.range !== undefined)
+        throw new TqError('REFUSED', `cannot remove ${id}: it is part of ${at.id}`, { hint: `tq rm ${at.id} removes the whole` });
+      const { removeElements } = await import('./array.ts');
+      return removeElements(q, at.id, options);
+    }
     if (isTerminal(at.state)) {
       if (await erase(q, at)) return;
       continue;
@@ -278,7 +300,7 @@ export interface Note {
 
 /** One file each, so two machines never write the same one. */
 export async function addNote(q: Queue, id: string, by: By, text: string): Promise<void> {
-  await mustLocate(q, id, false);
+  await locateOrPart(q, id, false);
   const dir = q.lay.notes(id);
   await mkdirp(q.fsx, dir);
   const at = await serverNow(q);

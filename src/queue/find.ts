@@ -66,7 +66,7 @@ async function look(q: Queue, place: Place, id: string, strong: boolean): Promis
 /** Sessions of `tq set` show the state that the task came from: no attempt is being run. */
 export function shownState(place: Place): State {
   if (place.state === 'running') {
-    const m = /^set\.(queued|waiting|delayed|held)\./.exec(place.session);
+    const m = /^set\.(queued|waiting|delayed|held|done|failed|canceled|skipped)\./.exec(place.session);
     if (m !== null) return m[1] as State;
   }
   return place.state;

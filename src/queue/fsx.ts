@@ -84,6 +84,8 @@ export interface Fsx {
   /** Overwrites a small file in place (one writer); returns the server's mtime. */
   overwrite(path: string, data: string): Promise<number>;
   append(path: string, data: string): Promise<void>;
+  /** Writes at the end of a file that `openLog` opened. */
+  appendTo(fd: number, path: string, data: string | Uint8Array): Promise<void>;
 }
 
 export interface CreateOptions {
@@ -395,6 +397,14 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         undefined,
         () => fs.appendFileSync(path, data),
         () => p.appendFile(path, data),
+      ),
+    appendTo: (fd, path, data) =>
+      call(
+        'append',
+        path,
+        undefined,
+        () => fs.appendFileSync(fd, data),
+        () => new Promise((resolve, reject) => fs.appendFile(fd, data, (error) => (error === null ? resolve() : reject(error)))),
       ),
   };
 }

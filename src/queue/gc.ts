@@ -171,7 +171,7 @@ const STATES_FORWARD: readonly State[] = [...UNFINISHED, ...TERMINAL];
 
 /** Names of blobs anywhere in a task file, even in one that is damaged. */
 function blobsIn(text: string): string[] {
-  return [...text.matchAll(/[0-9a-z]{10,16}\.(?:script|stdin)/g)].map((m) => m[0]);
+  return [...text.matchAll(/[0-9a-z]{10,16}\.(?:script|stdin|items)/g)].map((m) => m[0]);
 }
 
 async function mtimeOf(q: Queue, path: string, otherwise: number): Promise<number> {

@@ -9,7 +9,8 @@ const ID_TIME_CHARS = 9;
 const ID_RANDOM_CHARS = 5;
 export const ID_LENGTH = ID_TIME_CHARS + ID_RANDOM_CHARS;
 const ID = '[0-9a-z]{10,16}';
-const ENTRY_RE = new RegExp(`^(${ID}(?:\\.\\d{1,9})?)\\.a(\\d{1,9})\\.(json|cancel)$`);
+const RANGE = '\\d{1,9}(?:-\\d{1,9})?';
+const ENTRY_RE = new RegExp(`^(${ID}(?:\\.${RANGE})?)(?:\\+(${RANGE}))?\\.a(\\d{1,9})\\.(json|cancel|rest)$`);
 
 export interface Entry {
   id: string;
@@ -18,13 +19,62 @@ export interface Entry {
   /** The file name. */
   name: string;
   cancel: boolean;
+  /** Of a piece of an array that has just been cut: the part that was cut off, `7-9`, in `<id>.1-6+7-9.a<N>.json`. */
+  cut?: string;
 }
 
-/** Reads `<id>.a<N>.json` or `.cancel`; undefined for anything else. */
+/** Reads `<id>.a<N>.json` or `.cancel`; undefined for anything else, also for a part that is about to be cut off. */
 export function parseEntry(name: string): Entry | undefined {
   const m = ENTRY_RE.exec(name);
-  if (m === null) return undefined;
-  return { id: m[1]!, n: Number(m[2]), name, cancel: m[3] === 'cancel' };
+  if (m === null || m[4] === 'rest') return undefined;
+  const entry: Entry = { id: m[1]!, n: Number(m[3]), name, cancel: m[4] === 'cancel' };
+  if (m[2] !== undefined) entry.cut = m[2];
+  return entry;
+}
+
+/** Reads `<id>.<lo>-<hi>.a<N>.rest`: a part that is staged to be cut off, which covers nothing before the cut is committed. */
+export function parseRest(name: string): { id: string; n: number } | undefined {
+  const m = ENTRY_RE.exec(name);
+  return m === null || m[4] !== 'rest' ? undefined : { id: m[1]!, n: Number(m[3]) };
+}
+
+export function restName(id: string, n: number): string {
+  return `${id}.a${n}.rest`;
+}
+
+/** Elements `lo` to `hi` of a submission, all numbers between them that it has. */
+export interface Piece {
+  base: string;
+  lo: number;
+  hi: number;
+}
+
+/** What `<id>.7` or `<id>.1-100` covers; undefined for the id of one task. */
+export function pieceOf(id: string): Piece | undefined {
+  const dot = id.indexOf('.');
+  if (dot < 0) return undefined;
+  const [lo = '', hi = lo] = id.slice(dot + 1).split('-');
+  return { base: id.slice(0, dot), lo: Number(lo), hi: Number(hi) };
+}
+
+/** Whether this is the id of several elements. */
+export function isPiece(id: string): boolean {
+  return id.includes('-');
+}
+
+export function pieceId(base: string, lo: number, hi: number): string {
+  return lo === hi ? `${base}.${lo}` : `${base}.${lo}-${hi}`;
+}
+
+/** The submission that an element or a piece belongs to; of one task its own id. */
+export function baseId(id: string): string {
+  const dot = id.indexOf('.');
+  return dot < 0 ? id : id.slice(0, dot);
+}
+
+/** What an array's element 7 of attempt 2 was cut from is called: the journal of the piece that begins with 7. */
+export function journalName(base: string, lo: number, n: number): string {
+  return `${base}.${lo}.a${n}.ndjson`;
 }
 
 export function entryName(id: string, n: number): string {

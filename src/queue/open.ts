@@ -2,6 +2,7 @@
  * Finding, making and opening a queue. A directory that somebody named is never created by accident: an unmounted share must
  * not be taken for an empty queue.
  */
+import type { HostFacts } from './session.ts';
 import fs from 'node:fs';
 import path from 'node:path';
 import { errnoOf, fsError, TqError } from '../errors.ts';
@@ -38,6 +39,8 @@ export interface Queue {
   readonly umask: number;
   /** How the next name of a staging file begins; the rest is a counter. */
   readonly stem: string;
+  /** What proves that this process lives, for verbs that have a task in their hands for a moment. */
+  facts?: () => Promise<HostFacts>;
 }
 
 export interface Found {

@@ -158,7 +158,7 @@ export async function putBack(q: Queue, session: string, id: string, n: number):
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
   const task = await readTaskAt(q, file, id);
   if (task === undefined) return;
-  const state = (/^set\.([a-z]+)\./.exec(session)?.[1] ?? 'queued') as State; // written by setTask alone
+  const state = stateIn(session);
   // Whoever moves an entry with a request beside it moves it to canceled; one that comes later is carried after it.
   const request = `${q.lay.session(session)}/${cancelName(id, n)}`;
   if (await isThere(q, request)) {
@@ -176,8 +176,18 @@ export async function putBack(q: Queue, session: string, id: string, n: number):
   await ring(q);
 }
 
+/** The state that the name of a `set` session tells. */
+function stateIn(session: string): State {
+  return (/^set\.([a-z]+)\./.exec(session)?.[1] ?? 'queued') as State; // written by makeSession's callers alone
+}
+
+/** Where what a `set` session has came from. */
+export function homeOf(q: Queue, session: string, task: Task, n: number): Promise<Place> {
+  return formerPlace(q, task, n, stateIn(session));
+}
+
 async function formerPlace(q: Queue, task: Task, n: number, state: State): Promise<Place> {
-  if (state === 'held' || state === 'waiting') return { state };
+  if (state === 'held' || state === 'waiting' || isTerminal(state)) return { state };
   const why = await readWhy(q, task.id, n, 'delayed');
   // Due meanwhile or not: leaving `delayed` is another step, which asks the parents and the key.
   if (state === 'delayed' && why?.dueAt !== undefined) return { state, dueAt: why.dueAt };

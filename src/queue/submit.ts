@@ -6,7 +6,8 @@ import { fsError, TqError } from '../errors.ts';
 import type { TaskDraft } from '../task/build.ts';
 import type { Task } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
-import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, requirementsOf, type Place } from './layout.ts';
+import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, pieceId, requirementsOf, type Place } from './layout.ts';
+import { spanOf } from '../task/array.ts';
 import { noteServerTime } from './clock.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
@@ -64,9 +65,13 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
   const path = stagingPath(q, '.task');
   let staged: Staged | undefined;
   const blobs: string[] = [];
-  const { scriptText, stdinData, hold, delayMs, expireMs, ...rest } = draft;
+  const { scriptText, stdinData, items, hold, delayMs, expireMs, ...rest } = draft;
   try {
     const fields: Partial<Task> = {};
+    if (items !== undefined && rest.many?.items !== undefined) {
+      const name = await itemsBlob(q, items, blobs);
+      fields.many = { ...rest.many, items: { ...rest.many.items, blob: name } };
+    }
     if (scriptText !== undefined) fields.script = await blob(q, scriptText, 'script', blobs);
     if (stdinData !== undefined) fields.stdin = await blob(q, stdinData, 'stdin', blobs);
     await q.fsx.createWith(
@@ -90,6 +95,22 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
   return staged!;
 }
 
+/** The items, one a line, and beside them where each begins (and the last one ends): 8-byte numbers, so that one is found by its number. */
+async function itemsBlob(q: Queue, items: readonly string[], made: string[]): Promise<string> {
+  const index = Buffer.alloc(8 * (items.length + 1));
+  let at = 0;
+  for (const [i, item] of items.entries()) {
+    index.writeDoubleBE(at, 8 * i);
+    at += Buffer.byteLength(item) + 1;
+  }
+  index.writeDoubleBE(at, 8 * items.length);
+  const name = await blob(q, items.map((item) => `${item}\n`).join(''), 'items', made);
+  const file = q.lay.blob(`${name}.index`);
+  made.push(file);
+  await q.fsx.create(file, index, { fsync: true });
+  return name;
+}
+
 async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
   const name = `${makeId(Date.now())}.${suffix}`;
   const file = q.lay.blob(name);
@@ -105,7 +126,7 @@ async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: s
 export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
   const { fsx, lay } = q;
   if (place.state === 'queued') await defineLane(q, s.task);
-  const target = lay.entry(place, s.task.id, 0);
+  const target = lay.entry(place, entryIdOf(s.task), 0);
   for (let look = 0; ; look++) {
     let last: unknown;
     try {
@@ -146,6 +167,13 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
   }
 }
 
+/** The name under which a new task lies: of an array that of all its elements. */
+export function entryIdOf(task: Task): string {
+  if (task.many === undefined) return task.id;
+  const { lo, hi } = spanOf(task.many.numbers);
+  return pieceId(task.id, lo, hi);
+}
+
 const definedLanes = new Set<string>();
 
 /** Writes what a worker must offer for the lane of a task; the default lane of a queue needs no file. */
@@ -170,7 +198,7 @@ function isWhole(text: string | undefined): boolean {
 
 /** What a dry run shows: the task as it would be written, and where. */
 export async function preview(q: Queue, draft: TaskDraft): Promise<Task> {
-  const { scriptText: _script, stdinData: _stdin, hold, delayMs, expireMs, ...rest } = draft;
+  const { scriptText: _script, stdinData: _stdin, items: _items, hold, delayMs, expireMs, ...rest } = draft;
   const now = Date.now();
   const task: Task = { schema: 'tq.task/1', id: makeId(now), ...rest, submittedAt: now };
   if (delayMs !== undefined && delayMs > 0) task.notBefore = now + delayMs;
@@ -178,5 +206,5 @@ export async function preview(q: Queue, draft: TaskDraft): Promise<Task> {
   if (hold === true) task.hold = true;
   const place: Place = hold === true ? { state: 'held' } : freePlace(task, now);
   const where = place.state === 'queued' ? `queued/${laneOf(task)}` : place.state;
-  return { ...task, file: `${q.dir}/${where}/${bucketOf(task.id)}/${entryName(task.id, 0)}` } as Task;
+  return { ...task, file: `${q.dir}/${where}/${bucketOf(task.id)}/${entryName(entryIdOf(task), 0)}` } as Task;
 }

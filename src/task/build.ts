@@ -106,6 +106,8 @@ export interface TaskDraft extends Omit<Task, 'schema' | 'id' | 'submittedAt' | 
   stdinData?: string | Uint8Array;
   /** Not before this long after submit, by the file server's clock, ms. */
   delayMs?: number;
+  /** Of many elements: one JSON text each. */
+  items?: string[];
   /** Expires this long after submit, by the file server's clock, ms. */
   expireMs?: number;
 }
@@ -394,14 +396,6 @@ function checkMany(flags: SubmitFlags): void {
 
 /** Understood and checked, but what it asks for is not there yet. */
 const LATER = [
-  'array',
-  'each',
-  'each-json',
-  'each-csv',
-  'param',
-  'max-fails',
-  'each-worker',
-  'chunk',
   'file',
   'set',
   'batch',

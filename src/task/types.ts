@@ -3,6 +3,8 @@
  * by the file server's clock unless its name says otherwise, every duration is `...Ms`.
  */
 
+import type { Many } from './many.ts';
+
 export const STATES = ['waiting', 'delayed', 'held', 'queued', 'running', 'done', 'failed', 'canceled', 'skipped'] as const;
 export type State = (typeof STATES)[number];
 export const TERMINAL = ['done', 'failed', 'canceled', 'skipped'] as const;
@@ -113,6 +115,8 @@ export interface Task {
   onFailure?: string;
   onCancel?: string;
   noInputs?: boolean;
+  /** Present: one submission of many elements. */
+  many?: Many;
   traceparent?: string;
 }
 

@@ -5,7 +5,7 @@
 import { carryCancel, readCancel } from '../queue/cancel.ts';
 import { noteServerTime } from '../queue/clock.ts';
 import { isGone, strongList } from '../queue/fsx.ts';
-import { parseEntry } from '../queue/layout.ts';
+import { parseEntry, pieceOf } from '../queue/layout.ts';
 import { openQueue } from '../queue/open.ts';
 import { settleLost } from '../queue/bury.ts';
 import { publishSpool } from '../queue/spool.ts';
@@ -15,7 +15,8 @@ import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
 import { readProgress } from './scratch.ts';
-import { endRun, sayOnce, wake, type Worker } from './worker.ts';
+import { cancelIn, keyOf } from './chunk.ts';
+import { endRun, sayOnce, wake, type Run, type Worker } from './worker.ts';
 
 /** Every so many heartbeats the own directory is listed past the caches of this machine. */
 const CAREFUL_EVERY = 12;
@@ -50,8 +51,9 @@ export async function heartbeat(w: Worker): Promise<Pulse> {
 async function lookAtOwn(w: Worker): Promise<Pulse> {
   const { q } = w;
   const epoch = w.claimEpoch;
-  const claiming = w.claiming;
-  const before = new Set(w.runs.keys());
+  const claiming = w.claiming || w.closing.size > 0 || w.chunks.some((c) => c.busy);
+  const before = new Set([...w.runs.values()].map(entryOf));
+  for (const c of w.chunks) before.add(keyOf(c));
   for (const c of w.pending) before.add(`${c.id}.a${c.attempt}`);
   let names: string[];
   try {
@@ -63,20 +65,26 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     return (await queueIsThere(w)) ? 'revoked' : 'away';
   }
   const there = new Set<string>();
-  const cancels: Array<{ id: string; n: number; key: string }> = [];
+  const cancels: Request[] = [];
   for (const name of names) {
     const e = parseEntry(name);
     if (e === undefined) continue;
     const key = `${e.id}.a${e.n}`;
-    if (e.cancel) cancels.push({ id: e.id, n: e.n, key });
+    if (e.cancel) cancels.push({ id: e.id, n: e.n, key, name });
     else there.add(key);
   }
-  await dropMissing(w, there, before);
+  if (epoch === w.claimEpoch && !claiming) await dropMissing(w, there, before);
   // What is wrong with one entry must not pass for a queue that is away: it is tried again at each heartbeat.
   for (const c of cancels) await obeyCancel(w, c, there).catch((error: unknown) => sayOnce(w, c.key, error));
-  if (!claiming && !w.claiming && epoch === w.claimEpoch) {
+  if (!claiming && !w.claiming && w.closing.size === 0 && epoch === w.claimEpoch) {
     for (const key of there) {
-      if (before.has(key) || w.runs.has(key) || w.pending.some((c) => `${c.id}.a${c.attempt}` === key)) continue;
+      if (
+        before.has(key) ||
+        w.runs.has(key) ||
+        w.chunks.some((c) => keyOf(c) === key) ||
+        w.pending.some((c) => `${c.id}.a${c.attempt}` === key)
+      )
+        continue;
       await giveBack(
         w,
         key,
@@ -96,8 +104,20 @@ async function giveBack(w: Worker, key: string, canceled: boolean): Promise<void
   w.unbegun.delete(key);
 }
 
+/** The entry that an attempt is run from. */
+function entryOf(run: Run): string {
+  return run.chunk === undefined ? run.key : keyOf(run.chunk);
+}
+
+interface Request {
+  id: string;
+  n: number;
+  key: string;
+  name: string;
+}
+
 /** A request of the own directory: for what runs, for what was claimed and not begun, or for what has left. */
-async function obeyCancel(w: Worker, c: { id: string; n: number; key: string }, there: ReadonlySet<string>): Promise<void> {
+async function obeyCancel(w: Worker, c: Request, there: ReadonlySet<string>): Promise<void> {
   const { q } = w;
   const waiting = w.pending.findIndex((p) => `${p.id}.a${p.attempt}` === c.key);
   if (waiting >= 0) {
@@ -106,8 +126,15 @@ async function obeyCancel(w: Worker, c: { id: string; n: number; key: string }, 
     return;
   }
   const run = w.runs.get(c.key);
-  if (run === undefined) {
-    if (!there.has(c.key)) await carryCancel(q, w.session, c.id, c.n);
+  if (run === undefined || run.chunk !== undefined) {
+    const piece = pieceOf(c.id);
+    const chunk =
+      piece === undefined
+        ? undefined
+        : w.chunks.find((k) => k.piece.base === piece.base && k.n === c.n && k.piece.lo <= piece.hi && piece.lo <= k.piece.hi);
+    if (chunk !== undefined && piece !== undefined) {
+      if (!chunk.busy) await cancelIn(w, chunk, c.name, piece.lo, piece.hi, await readCancel(q, w.session, c.id, c.n));
+    } else if (!there.has(c.key) && w.closing.size === 0) await carryCancel(q, w.session, c.id, c.n);
   } else if (!run.finishing && (run.cause === null || run.cause === 'canceled')) {
     const request = await readCancel(q, w.session, c.id, c.n);
     endRun(run, 'canceled', { now: request.now, reason: request.reason });
@@ -116,11 +143,11 @@ async function obeyCancel(w: Worker, c: { id: string; n: number; key: string }, 
 
 /** An attempt whose entry is gone was given to somebody else: its processes end and its outcome is discarded. */
 async function dropMissing(w: Worker, there: ReadonlySet<string>, before: ReadonlySet<string>): Promise<void> {
-  const missing = [...w.runs.values()].filter((r) => before.has(r.key) && !there.has(r.key) && !r.finishing);
+  const missing = [...w.runs.values()].filter((r) => before.has(entryOf(r)) && !there.has(entryOf(r)) && !r.finishing);
   if (missing.length === 0) return;
   const again = new Set(await strongList(w.q.fsx, w.q.lay.session(w.session)));
   for (const run of missing) {
-    if (again.has(`${run.key}.json`) || run.finishing || !w.runs.has(run.key)) continue;
+    if (again.has(`${entryOf(run)}.json`) || run.finishing || !w.runs.has(run.key)) continue;
     w.log(`${run.key}: taken away from me: its processes are ended`);
     endRun(run, 'revoked', { now: true });
   }

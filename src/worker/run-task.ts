@@ -23,6 +23,7 @@ import { heartbeatMs } from './machine.ts';
 import { bootClockMs } from './proc.ts';
 import { givePlaceBack, leftIn, parseProgress, readReport, takePlace, type Place } from './scratch.ts';
 import { taskEnv } from './task-env.ts';
+import { elementAt, wasEnded } from './element.ts';
 import type { Cause, Run, Worker } from './worker.ts';
 
 /** How the start of an attempt ended when no outcome came of it. */
@@ -39,10 +40,12 @@ export async function runAttempt(w: Worker, run: Run): Promise<void> {
     const task = await readClaimed(q, run.claimed.file, id);
     if (task === undefined) return;
     if (await expired(w, run, task)) return;
+    if (task.many !== undefined && (await wasEnded(w, run, task))) return;
+    const element = task.many === undefined ? undefined : await elementAt(q, task, task.many);
     const tally = await tallyBefore(q, id, attempt);
     if (await pastDeadline(w, run, task, tally)) return;
     if (task.split) errFd = await q.fsx.openLog(q.lay.errLog(id, attempt));
-    await runTask(w, run, task, tally, logFd, errFd);
+    await runOwn(w, run, element?.task ?? task, tally, logFd, errFd, element?.env ?? {});
   } catch (error) {
     // The next heartbeat gives it back, and must not take its log for a start.
     if (!run.begun) w.unbegun.add(run.key);
@@ -109,7 +112,7 @@ async function confirmed(w: Worker): Promise<boolean> {
 }
 
 /** What an attempt came to. */
-interface Result {
+export interface Result {
   ended: Ended;
   started: boolean;
   info: ExitInfo | null;
@@ -122,18 +125,46 @@ interface Result {
   output?: string;
 }
 
-async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: number, errFd: number | undefined): Promise<void> {
+/** Where an attempt's output, state and outcome go. */
+export interface Sink {
+  logFd: number;
+  errFd: number | undefined;
+  /** The file whose last line tells what went wrong. */
+  output: string;
+  stateDir: string;
+  /** Variables beside those that every task has. */
+  env: Record<string, string>;
+  /** Called with what it came to, unless the attempt was taken away. */
+  settle(result: Result): Promise<void>;
+}
+
+async function runOwn(
+  w: Worker,
+  run: Run,
+  task: Task,
+  tally: Tally,
+  logFd: number,
+  errFd: number | undefined,
+  env: Record<string, string>,
+): Promise<void> {
   const { q } = w;
-  const { id, attempt } = run.claimed;
+  const stateDir = q.lay.state(task.id);
+  await makeStateDir(w, stateDir);
+  const output = task.split ? q.lay.errLog(task.id, run.claimed.attempt) : q.lay.log(task.id, run.claimed.attempt);
+  await runTask(w, run, task, tally, { logFd, errFd, output, stateDir, env, settle: (result) => settleWith(w, run, task, result) });
+  await rmdirIfEmpty(q.fsx, stateDir).catch(() => false);
+}
+
+/** Runs the processes of an attempt and hands on what it came to. */
+export async function runTask(w: Worker, run: Run, task: Task, tally: Tally, sink: Sink): Promise<void> {
+  const { q } = w;
   const place = takePlace(w.scratch, run.key);
   run.progressFile = place.progress;
-  const stateDir = q.lay.state(id);
-  await makeStateDir(w, stateDir);
   const startedAt = await serverNow(q);
-  const env = taskEnv(w, run, task, place, stateDir);
+  const env = { ...taskEnv(w, run, task, place, sink.stateDir), ...sink.env };
   let result: Result | 'unconfirmed';
   try {
-    result = await execute(w, run, task, tally, env, place, startedAt, logFd, errFd);
+    result = await execute(w, run, task, tally, env, place, startedAt, sink.logFd, sink.errFd);
   } catch (error) {
     givePlaceBack(w.scratch, place, false);
     throw error;
@@ -145,18 +176,9 @@ async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: num
   }
   run.finishing = true;
   const left = leftIn(place);
-  if (run.cause === 'revoked') {
-    w.log(`${run.key}: ended and discarded`);
-  } else {
-    await settleWith(w, run, task, {
-      ...result,
-      place,
-      reports: left.reports,
-      output: task.split ? q.lay.errLog(id, attempt) : q.lay.log(id, attempt),
-    });
-  }
+  if (run.cause === 'revoked') w.log(`${run.key}: ended and discarded`);
+  else await sink.settle({ ...result, place, reports: left.reports, output: sink.output });
   givePlaceBack(w.scratch, place, left.clean);
-  await rmdirIfEmpty(q.fsx, stateDir).catch(() => false);
   run.finishing = false;
 }
 
@@ -425,7 +447,7 @@ function endedBy(w: Worker, run: Run, info: ExitInfo): Ended {
 }
 
 /** Publishes the outcome and makes its move; what cannot be published now is kept, on the local disk too, and tried again. */
-async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<void> {
+export async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<void> {
   const { q } = w;
   const outcome = await outcomeOf(w, run, task, r);
   run.kept = outcome;
@@ -456,7 +478,7 @@ async function settleWith(w: Worker, run: Run, task: Task, r: Result): Promise<v
   }
 }
 
-async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Promise<Outcome> {
+export async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Promise<Outcome> {
   const endedAt = Math.round(await serverNowQuiet(w));
   const startedAt = r.started && run.startedAt !== null ? Math.round(run.startedAt) : null;
   const { outcome, reason } = classify(task, r.ended);

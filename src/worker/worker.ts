@@ -9,6 +9,7 @@ import type { HostFacts } from '../queue/session.ts';
 import type { Observer } from '../queue/undertake.ts';
 import type { Hours } from '../task/hours.ts';
 import type { Outcome, Progress } from '../task/types.ts';
+import type { Chunk } from './chunk.ts';
 import type { Guardian } from './guardian.ts';
 import type { Request } from './requests.ts';
 
@@ -70,6 +71,8 @@ export interface Run {
   finishing: boolean;
   /** Where progress is read while it runs. */
   progressFile: string | null;
+  /** The chunk of an array that it is an element of; otherwise it has an entry of its own. */
+  chunk?: Chunk;
   /** An outcome that could not be published yet. */
   kept: Outcome | null;
 }
@@ -99,6 +102,12 @@ export interface Worker {
   runs: Map<string, Run>;
   /** Claimed, waiting for a free slot. */
   pending: Claimed[];
+  /** Ranges of arrays whose elements it runs one after the other. */
+  chunks: Chunk[];
+  /** Those whose elements have all ended, and that are being put away. */
+  closing: Set<Chunk>;
+  /** How long elements of an array took lately, ms. */
+  elementMs: Map<string, number>;
   /** Keys of attempts whose log was made here, but whose command never began: they go back as such. */
   unbegun: Set<string>;
   window: Window;

@@ -35,6 +35,8 @@ export interface CarveConfig {
   forgiving?: boolean;
   /** Naive: burial unlinks a staged rest without looking again. */
   blind?: boolean;
+  /** Elements that are taken at first; all but one of them are given back before it runs. */
+  takes?: number;
 }
 
 interface Range {
@@ -94,7 +96,14 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
     const whole = nameOf(lo, hi, n);
     if (!(yield* rename(`q/${name}`, `${run}/${whole}`)) && (yield* strong(run))?.includes(whole) !== true) return;
     let mine: string | undefined = whole;
-    if (hi > lo) mine = safe ? yield* cut(run, lo, hi, n) : yield* cutNaively(run, lo, hi, n);
+    let end = hi;
+    if (hi > lo && safe) {
+      for (const last of [Math.min(hi, lo + (config.takes ?? 1) - 1), lo]) {
+        if (last >= end || mine === undefined) continue;
+        mine = yield* cut(run, lo, last, end, n);
+        end = last;
+      }
+    } else if (hi > lo) mine = yield* cutNaively(run, lo, hi, n);
     if (mine === undefined || (yield* create(`log/A.${lo}.a${n}`, session)) !== 'made') return;
     if (!(yield* act('start', session, lo))) return;
     yield* tell('end', session, lo);
@@ -102,15 +111,23 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
     yield* rename(`${run}/${mine}`, `done/${nameOf(lo, lo, n)}`);
   }
 
-  /** Stage, commit by one rename, publish by one rename. */
-  function* cut(run: string, lo: number, hi: number, n: number): Proc<string | undefined> {
-    const rest = nameOf(lo + 1, hi, n);
-    const mine = `A.${lo}-${lo}+${lo + 1}-${hi}.a${n}`;
+  /** Stage, commit by one rename, publish by one rename; when the rest is out for certain, mine gets a plain name. */
+  function* cut(run: string, lo: number, last: number, hi: number, n: number): Proc<string | undefined> {
+    const rest = nameOf(last + 1, hi, n);
+    const mine = `A.${lo}-${last}+${last + 1}-${hi}.a${n}`;
     if ((yield* link(`${run}/${rest}.rest`, '')) === 'gone') return undefined;
     if (!(yield* rename(`${run}/${nameOf(lo, hi, n)}`, `${run}/${mine}`)) && (yield* strong(run))?.includes(mine) !== true)
       return undefined;
-    yield* rename(`${run}/${rest}.rest`, `q/${rest}`);
-    return mine;
+    if (!(yield* rename(`${run}/${rest}.rest`, `q/${rest}`))) {
+      const now = yield* strong(run);
+      if (now === undefined || now.includes(`${rest}.rest`)) return undefined;
+    }
+    return yield* plain(run, mine, nameOf(lo, last, n));
+  }
+
+  function* plain(run: string, mine: string, name: string): Proc<string | undefined> {
+    if (yield* rename(`${run}/${mine}`, `${run}/${name}`)) return name;
+    return (yield* strong(run))?.includes(name) === true ? name : undefined;
   }
 
   function* cutNaively(run: string, lo: number, hi: number, n: number): Proc<string | undefined> {
@@ -126,10 +143,14 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
     for (const name of names) {
       const { lo, hi, from, to, n, rest } = parse(name)!;
       if (rest) continue;
-      if (from !== undefined && to !== undefined) yield* rename(`${run}/${nameOf(from, to, n)}.rest`, `q/${nameOf(from, to, n)}`);
+      if (from !== undefined && to !== undefined) {
+        yield* rename(`${run}/${nameOf(from, to, n)}.rest`, `q/${nameOf(from, to, n)}`);
+        if ((yield* strong(run))?.includes(`${nameOf(from, to, n)}.rest`) !== false) continue;
+        yield* plain(run, name, nameOf(lo, hi, n));
+      }
       let place = 'q';
       if (lo === hi && (yield* link(`out/A.${lo}.a${n}`, 'lost')) !== 'made' && (yield* read(`out/A.${lo}.a${n}`)) === 'ok') place = 'done';
-      yield* rename(`${run}/${name}`, `${place}/${nameOf(lo, hi, n)}`);
+      yield* rename(`${run}/${nameOf(lo, hi, n)}`, `${place}/${nameOf(lo, hi, n)}`);
     }
     for (const name of names) {
       const rest = parse(name)!;

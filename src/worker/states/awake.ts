@@ -10,11 +10,12 @@ import { serverNow } from '../../queue/clock.ts';
 import { settleLost } from '../../queue/bury.ts';
 import { laneOf } from '../../queue/task-file.ts';
 import { isGone } from '../../queue/fsx.ts';
-import { entryName } from '../../queue/layout.ts';
+import { baseId, entryName, isPiece } from '../../queue/layout.ts';
 import { userOf } from '../../system.ts';
 import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
+import { giveBackChunks, hasNext, keyOf, openPiece, runNext, type Chunk } from '../chunk.ts';
 import { runAttempt } from '../run-task.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
 import { endRun, freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
@@ -65,7 +66,8 @@ async function turn(w: Worker): Promise<WorkerState | null> {
     if (await leaving(w)) return 'offline';
     await promote(w);
     took = await fill(w);
-    if (took === 0 && w.runs.size === 0 && w.options.untilEmpty && w.blocked === null && (await nothingLeft(w))) return 'offline';
+    if (took === 0 && w.runs.size === 0 && w.closing.size === 0 && w.options.untilEmpty && w.blocked === null && (await nothingLeft(w)))
+      return 'offline';
   } catch (error) {
     if (error instanceof RevokedError) {
       await pause(w, jittered(Math.min(1000, w.options.pollMs)));
@@ -74,7 +76,8 @@ async function turn(w: Worker): Promise<WorkerState | null> {
     w.reason = `the queue cannot be used: ${error instanceof Error ? error.message : String(error)}`;
     return 'error';
   }
-  if (freeSlots(w) > 0 && (took > 0 || w.pending.length > 0)) return null;
+  if (freeSlots(w) > 0 && (took > 0 || hasPending(w))) return null;
+  await giveBackChunks(w, false);
   // Claimed ahead of slots that then stayed busy: others may have one free.
   if (w.pending.length > 0 && performance.now() - w.lastBusyMs >= HOARDED_MS) await handBackPending(w);
   await sleepUntilSomething(w);
@@ -124,7 +127,7 @@ async function sleepUntilSomething(w: Worker): Promise<void> {
   const now = performance.now();
   let ms = Math.min(poll, Math.max(1, w.lookAtDueAt - (await serverNow(w.q).catch(() => 0))));
   if (w.options.idleMs !== null && w.runs.size === 0) ms = Math.min(ms, Math.max(10, w.lastBusyMs + w.options.idleMs - now));
-  if (w.pending.length > 0) ms = Math.min(ms, HOARDED_MS);
+  if (hasPending(w)) ms = Math.min(ms, HOARDED_MS);
   if (w.options.timeLimitMs !== null) ms = Math.min(ms, Math.max(10, w.startedMs + w.options.timeLimitMs - now));
   await pause(w, ms);
 }
@@ -154,7 +157,7 @@ export function atTimeLimit(w: Worker): void {
 async function fill(w: Worker): Promise<number> {
   let started = startPending(w);
   const free = freeSlots(w);
-  if (free > 0 && w.pending.length === 0) {
+  if (free > 0 && !hasPending(w)) {
     if (!(await allowed(w))) return started;
     await claimMore(w, free);
     started += startPending(w);
@@ -175,13 +178,27 @@ async function claimMore(w: Worker, free: number): Promise<void> {
       // A lane for which nothing is free now is not even listed: it may be long.
       serves: async (lane: string) => (await serves(w, lane)) && (await fits(w, lane)),
       leave: (c: Candidate) => leaveIt(w, c),
-      has: (id: string, attempt: number) => w.runs.has(`${id}.a${attempt}`) || w.pending.some((c) => c.id === id && c.attempt === attempt),
+      has: (id: string, attempt: number) =>
+        w.runs.has(`${id}.a${attempt}`) ||
+        w.chunks.some((c) => keyOf(c) === `${id}.a${attempt}`) ||
+        w.pending.some((c) => c.id === id && c.attempt === attempt),
       taken: (c: Claimed) => void w.pending.push(c),
     };
     await claim(w.q, w.session, w.window, rules, want);
+    await openPieces(w, free);
   } finally {
     w.claiming = false;
     w.claimEpoch++;
+  }
+}
+
+/** Of a range of elements only what can begin now is kept. */
+async function openPieces(w: Worker, free: number): Promise<void> {
+  for (let i = w.pending.length - 1; i >= 0; i--) {
+    const c = w.pending[i]!;
+    if (!isPiece(c.id)) continue;
+    w.pending.splice(i, 1);
+    w.pending.splice(i, 0, ...(await openPiece(w, c, Math.max(1, free - w.pending.length))));
   }
 }
 
@@ -305,20 +322,73 @@ function workingDirectory(): string {
 
 function startPending(w: Worker): number {
   let n = 0;
-  while (w.pending.length > 0 && freeSlots(w) > 0) {
-    start(w, w.pending.shift()!);
+  while (freeSlots(w) > 0) {
+    const chunk = w.chunks.find(hasNext);
+    if (w.pending.length > 0) start(w, w.pending.shift()!);
+    else if (chunk !== undefined) startElement(w, chunk);
+    else break;
     n++;
   }
   return n;
 }
 
+/** Whether something is claimed that has not begun. */
+function hasPending(w: Worker): boolean {
+  return w.pending.length > 0 || w.chunks.some(hasNext);
+}
+
+function startElement(w: Worker, chunk: Chunk): void {
+  inSlot(w, chunk.piece.base, async (slot, made) => runNext(w, chunk, slot, made));
+}
+
 function start(w: Worker, claimed: Claimed): void {
+  inSlot(w, claimed.id.includes('.') ? baseId(claimed.id) : null, async (slot, made) => {
+    const run = newRun(claimed, slot);
+    made(run);
+    await runAttempt(w, run);
+  });
+}
+
+/** Takes a slot for as long as something runs in it. `array`: whose elements' times it counts for. */
+function inSlot(w: Worker, array: string | null, work: (slot: number, made: (run: Run) => void) => Promise<void>): void {
   const slot = w.slots.indexOf(false);
   w.slots[slot] = true;
   w.started++;
   w.lastBusyMs = performance.now();
   const began = performance.now();
-  const run: Run = {
+  let run: Run | undefined;
+  const settled = (async () => {
+    try {
+      await work(slot, (made) => {
+        run = made;
+        w.runs.set(made.key, made);
+      });
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error);
+      w.log(`${run?.key ?? 'an element'}: could not be run: ${said}`);
+      w.reason = `the queue cannot be used: ${said}`;
+      w.blocked = 'error';
+    }
+    if (run !== undefined) w.runs.delete(run.key);
+    w.slots[slot] = false;
+    const ms = performance.now() - began;
+    w.averageMs = average(w.averageMs, ms);
+    if (array !== null) w.elementMs.set(array, average(w.elementMs.get(array) ?? null, ms));
+    w.lastBusyMs = performance.now();
+    // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
+    if (w.state === 'awake' && w.request === null && w.blocked === null && hasPending(w)) startPending(w);
+    else wake(w);
+    if (!hasPending(w)) wake(w);
+  })();
+  if (run !== undefined) run.settled = settled;
+}
+
+function average(before: number | null, ms: number): number {
+  return before === null ? ms : before * 0.8 + ms * 0.2;
+}
+
+function newRun(claimed: Claimed, slot: number): Run {
+  return {
     key: `${claimed.id}.a${claimed.attempt}`,
     claimed,
     slot: slot + 1,
@@ -334,30 +404,11 @@ function start(w: Worker, claimed: Claimed): void {
     begun: false,
     kept: null,
   };
-  w.runs.set(run.key, run);
-  run.settled = (async () => {
-    try {
-      await runAttempt(w, run);
-    } catch (error) {
-      const said = error instanceof Error ? error.message : String(error);
-      w.log(`${run.key}: could not be run: ${said}`);
-      w.reason = `the queue cannot be used: ${said}`;
-      w.blocked = 'error';
-    }
-    w.runs.delete(run.key);
-    w.slots[slot] = false;
-    const ms = performance.now() - began;
-    w.averageMs = w.averageMs === null ? ms : w.averageMs * 0.8 + ms * 0.2;
-    w.lastBusyMs = performance.now();
-    // The slot is filled again at once from what is claimed already; only when that is used up the loop is woken.
-    if (w.state === 'awake' && w.request === null && w.blocked === null && w.pending.length > 0) startPending(w);
-    else wake(w);
-    if (w.pending.length === 0) wake(w);
-  })();
 }
 
 /** What was claimed but not begun goes back where it was. */
 export async function handBackPending(w: Worker): Promise<void> {
+  await giveBackChunks(w, true);
   while (w.pending.length > 0) {
     const c = w.pending.shift()!;
     await settleLost(w.q, w.session, c.id, c.attempt, 'handed back before it began', false).catch((error: unknown) =>
@@ -386,7 +437,7 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
   await claimMore(w, 1);
-  if (w.pending.length > 0 || w.leftForOthers > 0) return false;
+  if (hasPending(w) || w.leftForOthers > 0) return false;
   for (const dueAt of await dues(q, q.network)) {
     for await (const at of entriesOf(q, { state: 'delayed', dueAt })) {
       if (at.n === 0 || (w.options.only !== null && at.id !== w.options.only)) continue;

@@ -1,0 +1,536 @@
+/**
+ * Arrays as a whole: which piece covers which element, how many elements are in which state, and the verbs on a whole array or on
+ * some of its elements. A verb first splits pieces so that what it is about lies by itself, then does to each what is done to a task.
+ * What must also reach pieces that are on their way (a worker has the whole for a moment while it takes its part) is said in marks,
+ * `arrays/<id>/hold` and `arrays/<id>/stop`, which every worker reads when it has claimed a piece.
+ */
+import { errnoOf, TqError } from '../errors.ts';
+import { countIn, includes, numbersIn } from '../task/array.ts';
+import { isTooMany, stateOfAll, type Counts, type Many } from '../task/many.ts';
+import { isTerminal, TERMINAL, type State, type Task, type TerminalState } from '../task/types.ts';
+import { serverNow } from './clock.ts';
+import type { CancelRequest } from './cancel.ts';
+import { reviveDependants } from './depend.ts';
+import { placesToLook, shownState, type Located } from './find.ts';
+import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
+import { baseId, bucketOf, cancelName, isBucket, parseEntry, parseRest, pieceId, pieceOf, type Piece, type Place } from './layout.ts';
+import type { Queue } from './open.ts';
+import { readOutcome, readTaskAt } from './outcome.ts';
+import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
+import { makeSession } from './session.ts';
+import { ring } from './signal.ts';
+import { createOnce, move, readIfThere, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { homeOf } from './set.ts';
+import { queuedPlace } from './task-file.ts';
+import { writeWhy } from './why.ts';
+
+/** An entry that covers some elements. */
+export interface PieceAt extends Piece {
+  at: Located;
+  /** Staged beside a committed cut: on its way to where the piece came from. */
+  staged?: true;
+}
+
+export interface ArrayNow {
+  id: string;
+  /** The task file of one of its pieces. */
+  task: Task;
+  many: Many;
+  pieces: PieceAt[];
+  counts: Counts;
+  state: State;
+  /** What running pieces have written down so far, by their file. */
+  journals: Map<string, Journal>;
+}
+
+// --- reading
+
+/** How often an array whose pieces are moving is read again, and how long between, ms. */
+const READS = 40;
+const AGAIN_MS = 5;
+
+/** The array with this id, as it is at one moment; undefined: there is none. */
+export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefined> {
+  let seen: ArrayNow | undefined;
+  for (let round = 0; round < READS; round++) {
+    const pieces = await piecesOf(q, id, round > 2);
+    const task = await templateOf(q, pieces);
+    if (task?.many === undefined) {
+      if (pieces.length === 0 && round > 1) return seen;
+      if (pieces.length > 0 && task !== undefined) return undefined;
+      continue;
+    }
+    seen = await countUp(q, id, task, task.many, pieces);
+    if (covers(seen)) return seen;
+    await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * AGAIN_MS : AGAIN_MS));
+  }
+  return seen;
+}
+
+/** Every entry of an array, also those that are being cut. Of an id with no array: what else lies under it. */
+export async function piecesOf(q: Queue, id: string, strong = false): Promise<PieceAt[]> {
+  const found: PieceAt[] = [];
+  const bucket = bucketOf(id);
+  const first = bucket.slice(0, 4);
+  for (const place of [...(await placesToLook(q, strong)), ...TERMINAL.map((state) => ({ state }))]) {
+    if (place.state === 'running') {
+      found.push(...(await inRunning(q, place, id, strong)));
+      continue;
+    }
+    const base = q.lay.dir(place, id).slice(0, -bucket.length);
+    for (const name of await listOrEmpty(q.fsx, `${base}${first}`, strong)) {
+      const b = `${first}/${name}`;
+      if (!isBucket(name) || (b !== bucket && !b.startsWith(`${bucket}.${id}.`))) continue;
+      for (const file of await listOrEmpty(q.fsx, `${base}${b}`, strong)) {
+        const e = file.startsWith(`${id}.`) ? parseEntry(file) : undefined;
+        const piece = e === undefined || e.cancel ? undefined : pieceOf(e.id);
+        if (e === undefined || piece === undefined) continue;
+        found.push({ ...piece, at: { id: e.id, n: e.n, state: shownState(place), place, file: `${base}${b}/${file}` } });
+      }
+    }
+  }
+  return found;
+}
+
+async function inRunning(q: Queue, place: Place & { state: 'running' }, id: string, strong: boolean): Promise<PieceAt[]> {
+  const found: PieceAt[] = [];
+  const dir = q.lay.session(place.session);
+  const names = (await listOrEmpty(q.fsx, dir, strong)).filter((name) => name.startsWith(`${id}.`));
+  for (const name of names) {
+    const e = parseEntry(name);
+    const piece = e === undefined || e.cancel ? undefined : pieceOf(e.id);
+    if (e === undefined || piece === undefined) continue;
+    const state = shownState(place);
+    found.push({ ...piece, at: { id: e.id, n: e.n, state, place, file: `${dir}/${name}` } });
+    if (e.cut === undefined) continue;
+    const rest = `${id}.${e.cut}`;
+    const staged = names.find((other) => parseRest(other)?.id === rest && parseRest(other)?.n === e.n);
+    if (staged === undefined) continue;
+    const home: State = state === 'running' ? 'queued' : state;
+    found.push({ ...pieceOf(rest)!, at: { id: rest, n: e.n, state: home, place, file: `${dir}/${staged}` }, staged: true });
+  }
+  return found;
+}
+
+async function templateOf(q: Queue, pieces: readonly PieceAt[]): Promise<Task | undefined> {
+  for (const { at } of pieces) {
+    const task = await readTaskAt(q, at.file, at.id);
+    if (task !== undefined) return { ...task, id: baseId(task.id) };
+  }
+  return undefined;
+}
+
+function covers({ pieces, many }: ArrayNow): boolean {
+  let n = 0;
+  let end = -1;
+  for (const piece of pieces.toSorted((a, b) => a.lo - b.lo)) {
+    if (piece.lo <= end) return false;
+    end = piece.hi;
+    n += countIn(many.numbers, piece.lo, piece.hi);
+  }
+  return n === many.size;
+}
+
+async function countUp(q: Queue, id: string, task: Task, many: Many, pieces: PieceAt[]): Promise<ArrayNow> {
+  const counts: Counts = {};
+  const journals = new Map<string, Journal>();
+  const add = (state: State, n: number): void => void (counts[state] = (counts[state] ?? 0) + n);
+  for (const piece of pieces) {
+    const size = countIn(many.numbers, piece.lo, piece.hi);
+    const journal = piece.at.state === 'running' && piece.hi > piece.lo ? await readJournal(q, piece, piece.at.n) : undefined;
+    if (journal === undefined) {
+      // A piece that a worker has just taken, and of which nothing has begun.
+      add(piece.at.state === 'running' && piece.hi > piece.lo ? 'queued' : piece.at.state, size);
+      continue;
+    }
+    journals.set(piece.at.file, journal);
+    let left = size;
+    for (const line of journal.ended.values()) {
+      if (line.n < piece.lo || line.n > piece.hi) continue;
+      add(line.state === 'again' ? 'queued' : line.state, 1);
+      left--;
+    }
+    const running = [...journal.begun.keys()].filter((n) => n >= piece.lo && n <= piece.hi && !journal.ended.has(n)).length;
+    if (running > 0) add('running', running);
+    if (left > running) add('queued', left - running);
+  }
+  const missing = many.size - Object.values(counts).reduce((sum, n) => sum + n, 0);
+  if (missing > 0) add('running', missing);
+  return { id, task, many, pieces, counts, state: stateOfAll(counts), journals };
+}
+
+/** One element: the entry that covers it, and its line where it has one. */
+export interface ElementAt {
+  piece: PieceAt;
+  state: State;
+  line: Ended | undefined;
+  begunAt: number | undefined;
+}
+
+/** Undefined: the array has no such element. */
+export async function findElement(q: Queue, array: ArrayNow, n: number): Promise<ElementAt | undefined> {
+  if (!includes(array.many.numbers, n)) return undefined;
+  const piece = array.pieces.find((p) => p.lo <= n && n <= p.hi);
+  if (piece === undefined) return undefined;
+  const { at } = piece;
+  const journal =
+    array.journals.get(at.file) ??
+    (at.n > 0 && (isTerminal(at.state) || at.state === 'running') && (await readOutcome(q, at.id, at.n)) === undefined
+      ? await readJournal(q, piece, at.n)
+      : undefined);
+  const line = journal?.ended.get(n);
+  const begun = journal?.begun.get(n);
+  let { state } = at;
+  if (state === 'running' && piece.hi > piece.lo) {
+    if (line !== undefined) state = line.state === 'again' ? 'queued' : line.state;
+    else if (begun === undefined) state = 'queued';
+  }
+  return { piece, state, line, begunAt: begun?.begunAt };
+}
+
+/** The state in which an array ended; undefined while anything of it is left, or when there is none. By names alone. */
+export async function arrayEnded(q: Queue, id: string, strong = false): Promise<TerminalState | undefined> {
+  let task: Task | undefined;
+  const counts: Counts = {};
+  let n = 0;
+  const bucket = bucketOf(id);
+  for (const state of TERMINAL) {
+    const first = bucket.slice(0, 4);
+    for (const name of await listOrEmpty(q.fsx, `${q.dir}/${state}/${first}`, strong)) {
+      const b = `${first}/${name}`;
+      if (!isBucket(name) || (b !== bucket && !b.startsWith(`${bucket}.${id}.`))) continue;
+      for (const file of await listOrEmpty(q.fsx, `${q.dir}/${state}/${b}`, strong)) {
+        const e = file.startsWith(`${id}.`) ? parseEntry(file) : undefined;
+        const piece = e === undefined || e.cancel ? undefined : pieceOf(e.id);
+        if (e === undefined || piece === undefined) continue;
+        task ??= await readTaskAt(q, `${q.dir}/${state}/${b}/${file}`, e.id);
+        if (task?.many === undefined) return undefined;
+        const size = countIn(task.many.numbers, piece.lo, piece.hi);
+        counts[state] = (counts[state] ?? 0) + size;
+        n += size;
+      }
+    }
+  }
+  if (task?.many === undefined || n < task.many.size) return undefined;
+  const state = stateOfAll(counts);
+  return isTerminal(state) ? state : undefined;
+}
+
+// --- marks
+
+export interface Marks {
+  hold: boolean;
+  stop: CancelRequest | undefined;
+}
+
+function marksDir(q: Queue, id: string): string {
+  return `${q.dir}/arrays/${id}`;
+}
+
+export async function readMarks(q: Queue, id: string): Promise<Marks> {
+  const names = await listOrEmpty(q.fsx, marksDir(q, id), true, 'believed');
+  if (names.length === 0) return { hold: false, stop: undefined };
+  const text = names.includes('stop') ? await readIfThere(q, `${marksDir(q, id)}/stop`) : undefined;
+  return { hold: names.includes('hold'), stop: text === undefined ? undefined : parseStop(text) };
+}
+
+function parseStop(text: string): CancelRequest {
+  try {
+    const raw = JSON.parse(text) as Partial<CancelRequest>;
+    return { reason: typeof raw.reason === 'string' ? raw.reason : null, now: raw.now === true, by: raw.by ?? null };
+  } catch {
+    return { reason: null, now: false, by: null };
+  }
+}
+
+async function unmark(q: Queue, id: string, mark: 'hold' | 'stop'): Promise<void> {
+  await unlinkQuietly(q.fsx, `${marksDir(q, id)}/${mark}`);
+  await rmdirIfEmpty(q.fsx, marksDir(q, id));
+}
+
+// --- changing
+
+/** How often a verb looks again at an array whose pieces keep moving. */
+const ROUNDS = 200;
+/** A piece is in somebody's hands for a moment, ms. */
+const MOMENT_MS = 10;
+
+interface Change {
+  verb: string;
+  /** Elements in these states are changed; those in `finished` are as wished already, or on their way. */
+  from: readonly State[];
+  whole(at: Located, task: Task): Promise<boolean>;
+  /** A piece that is left alone although it is in such a state. */
+  leave?(piece: Piece): boolean;
+  /** For a running piece: true when everything was asked that can be. */
+  running?(piece: PieceAt, lo: number, hi: number): Promise<boolean>;
+}
+
+/** Does something to the elements `lo` to `hi`. The number of elements that it was done to. */
+async function changeElements(q: Queue, id: string, lo: number, hi: number, change: Change): Promise<number> {
+  let n = 0;
+  const asked = new Set<string>();
+  for (let round = 0; round < ROUNDS; round++) {
+    const array = await readArray(q, id);
+    if (array === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
+    let again = false;
+    for (const piece of array.pieces) {
+      const [from, to] = [Math.max(lo, piece.lo), Math.min(hi, piece.hi)];
+      const size = from > to ? 0 : countIn(array.many.numbers, from, to);
+      if (size === 0) continue;
+      const { at } = piece;
+      if (at.place.state === 'running') {
+        // In the hands of a verb, or about to be published: it comes out in a moment.
+        if (at.state !== 'running' || piece.staged === true) again ||= change.from.includes(at.state);
+        else if (change.running !== undefined && !asked.has(at.file)) {
+          if (await change.running(piece, from, to)) {
+            asked.add(at.file);
+            n += size;
+          } else again = true;
+        }
+        continue;
+      }
+      if (!change.from.includes(at.state) || change.leave?.(piece) === true) continue;
+      again = true;
+      if (from > piece.lo || to < piece.hi || (await hasPast(q, piece))) await split(q, array, piece, from, to);
+      else if (await change.whole(at, { ...array.task, id: at.id })) n += size;
+    }
+    if (!again) return n;
+    await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * MOMENT_MS : MOMENT_MS));
+  }
+  throw new TqError('QUEUE_UNUSABLE', `cannot ${change.verb} ${id}: its elements keep moving`, { hint: 'try again' });
+}
+
+/** Whether some of it has ended or begun under an owner that died, and it was not sorted out yet. */
+async function hasPast(q: Queue, piece: PieceAt): Promise<boolean> {
+  if (isTerminal(piece.at.state) || piece.at.n === 0 || piece.lo === piece.hi) return false;
+  const journal = await readJournal(q, piece, piece.at.n);
+  return journal !== undefined && journal.ended.size + journal.begun.size > 0;
+}
+
+/** Splits a piece that does not run so that `from` to `to` lies by itself; all parts stay where the whole was. */
+async function split(q: Queue, array: ArrayNow, piece: PieceAt, from: number, to: number): Promise<void> {
+  if (q.facts === undefined) throw new Error('who splits a piece must be able to prove its death');
+  const { at } = piece;
+  const session = makeSession(`set.${at.state}`, await q.facts());
+  const dir = q.lay.session(session);
+  await mkdirp(q.fsx, dir);
+  const n = at.n + 1;
+  try {
+    const task: Task = { ...array.task, id: at.id };
+    if (at.place.state === 'delayed') await writeWhy(q, at.id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
+    if ((await move(q, at.file, q.lay.entry({ state: 'running', session }, at.id, n))) !== 'moved') return;
+    const home = await homeOf(q, session, task, n);
+    const journal = at.n > 0 ? await readJournal(q, piece, at.n) : undefined;
+    const fateOf = (element: number): Fate => {
+      const line = isTerminal(at.state) ? undefined : journal?.ended.get(element);
+      if (line !== undefined && line.state !== 'again') return { place: { state: line.state }, alone: false };
+      return { place: home, alone: element >= from && element <= to && from === to };
+    };
+    // A border on either side of the range: runs of one fate that are not next to each other are cut apart.
+    await scatterApart(q, dir, piece, n, array.many, journal ?? EMPTY, fateOf, from, to);
+    await ring(q);
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  } finally {
+    await rmdirIfEmpty(q.fsx, dir);
+  }
+}
+
+const EMPTY: Journal = { begun: new Map(), ended: new Map() };
+
+function scatterApart(
+  q: Queue,
+  dir: string,
+  piece: Piece,
+  n: number,
+  many: Many,
+  journal: Journal,
+  fateOf: (element: number) => Fate,
+  from: number,
+  to: number,
+): Promise<boolean> {
+  return scatter(q, dir, piece, n, many, journal, false, fateOf, (element) => (element < from ? 0 : element > to ? 2 : 1));
+}
+
+/** Cancels a whole array, or some of its elements. `asked`: some run, and their workers were asked. */
+export async function cancelElements(
+  q: Queue,
+  id: string,
+  range: Range | undefined,
+  request: CancelRequest,
+): Promise<'canceled' | 'asked'> {
+  const array = await mustRead(q, id);
+  if (isTerminal(array.state) && range === undefined) throw ended(id, array.state);
+  if (range === undefined) {
+    await mkdirp(q.fsx, marksDir(q, id));
+    await replace(q, `${marksDir(q, id)}/stop`, `${JSON.stringify(request)}\n`);
+  }
+  const [lo, hi] = range ?? WHOLE;
+  let asked = false;
+  const n = await changeElements(q, id, lo, hi, {
+    verb: 'cancel',
+    from: ['queued', 'waiting', 'delayed', 'held'],
+    whole: async (at, task) => {
+      const { cancelHere } = await import('./cancel.ts');
+      return cancelHere(q, at, request, task);
+    },
+    running: async (piece, from, to) => {
+      if (piece.at.place.state !== 'running') return false;
+      const name = cancelName(pieceId(id, from, to), piece.at.n);
+      asked = true;
+      try {
+        await createOnce(q, `${q.lay.session(piece.at.place.session)}/${name}`, `${JSON.stringify(request)}\n`);
+      } catch (error) {
+        if (isGone(error) || errnoOf(error) === 'ENOENT') return false;
+        throw error;
+      }
+      await ring(q);
+      return (await listOrEmpty(q.fsx, q.lay.session(piece.at.place.session), true)).some(
+        (other) => `${q.lay.session(sessionOf(piece))}/${other}` === piece.at.file,
+      );
+    },
+  });
+  if (n === 0 && !asked) {
+    const now = await mustRead(q, id);
+    throw ended(
+      range === undefined ? id : pieceId(id, lo, hi),
+      range === undefined ? now.state : ((await findElement(q, now, lo))?.state ?? now.state),
+    );
+  }
+  return asked ? 'asked' : 'canceled';
+}
+
+function sessionOf(piece: PieceAt): string {
+  return piece.at.place.state === 'running' ? piece.at.place.session : '';
+}
+
+function ended(id: string, state: State): TqError {
+  return new TqError('WRONG_STATE', `${id} is ${state} already`, { hint: `tq show ${id}` });
+}
+
+/** Lowest and highest number. */
+export type Range = readonly [number, number];
+const WHOLE: Range = [0, 999_999_999];
+
+async function mustRead(q: Queue, id: string): Promise<ArrayNow> {
+  const array = await readArray(q, id);
+  if (array === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
+  return array;
+}
+
+/** What does not run is held; of a whole array also what workers take up at this moment. */
+export async function holdElements(
+  q: Queue,
+  id: string,
+  range: Range | undefined,
+  by: { user: string; host: string } | null,
+): Promise<void> {
+  const array = await mustRead(q, id);
+  const { counts } = array;
+  if (range === undefined) {
+    if ((counts.queued ?? 0) + (counts.waiting ?? 0) + (counts.delayed ?? 0) === 0) throw wrong(id, array.state, 'hold');
+    await createOnce(q, `${marksDir(q, id)}/hold`, '');
+  }
+  const [lo, hi] = range ?? WHOLE;
+  const n = await changeElements(q, id, lo, hi, {
+    verb: 'hold',
+    from: ['queued', 'waiting', 'delayed'],
+    whole: async (at) => {
+      await writeWhy(q, at.id, at.n, 'held', {
+        at: await serverNow(q),
+        by,
+        reason: null,
+        from: at.state,
+        ...(at.place.state === 'delayed' ? { dueAt: at.place.dueAt } : {}),
+      });
+      return (await move(q, at.file, q.lay.entry({ state: 'held' }, at.id, at.n))) === 'moved';
+    },
+  });
+  if (n === 0 && range !== undefined)
+    throw wrong(pieceId(id, lo, hi), (await findElement(q, await mustRead(q, id), lo))?.state ?? array.state, 'hold');
+}
+
+function wrong(id: string, state: State, wish: string): TqError {
+  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint: `tq show ${id}` });
+}
+
+/** Held elements go back where they were. */
+export async function releaseElements(
+  q: Queue,
+  id: string,
+  range: Range | undefined,
+  release: (pieceId: string) => Promise<unknown>,
+): Promise<State> {
+  const array = await mustRead(q, id);
+  if (range === undefined) await unmark(q, id, 'hold');
+  const [lo, hi] = range ?? WHOLE;
+  const n = await changeElements(q, id, lo, hi, {
+    verb: 'release',
+    from: ['held'],
+    whole: async (at) => {
+      await release(at.id);
+      return true;
+    },
+  });
+  if (n === 0) throw wrong(range === undefined ? id : pieceId(id, lo, hi), array.state, 'release');
+  return (await mustRead(q, id)).state;
+}
+
+/** Ended elements run again, all of them or those that failed. */
+export async function retryElements(
+  q: Queue,
+  id: string,
+  range: Range | undefined,
+  options: { by: { user: string; host: string } | null; failed: boolean; delayMs?: number },
+): Promise<void> {
+  const array = await mustRead(q, id);
+  const unfinished = !isTerminal(array.state);
+  const subject = range === undefined ? id : pieceId(id, range[0], range[1]);
+  if (unfinished && range === undefined && !options.failed) throw wrong(id, array.state, 'retry');
+  if (range === undefined) await unmark(q, id, 'stop');
+  const [lo, hi] = range ?? WHOLE;
+  const now = await serverNow(q);
+  const done: Piece[] = [];
+  const place: Place = options.delayMs === undefined ? queuedPlace(array.task) : { state: 'delayed', dueAt: now + options.delayMs };
+  let n = 0;
+  // What it puts into the queue may end again while the rest is done: each number once.
+  for (const piece of array.pieces) {
+    const [from, to] = [Math.max(lo, piece.lo), Math.min(hi, piece.hi)];
+    if (from > to || !isTerminal(piece.at.state) || (options.failed && piece.at.state !== 'failed')) continue;
+    n += await changeElements(q, id, from, to, {
+      verb: 'retry',
+      from: options.failed ? ['failed'] : TERMINAL,
+      leave: (p) => done.some((d) => d.lo <= p.lo && p.hi <= d.hi),
+      whole: async (at) => {
+        await createOnce(q, q.lay.retried(at.id, at.n), `${JSON.stringify({ at: now, by: options.by })}\n`);
+        const moved = (await move(q, at.file, q.lay.entry(place, at.id, at.n + 1))) === 'moved';
+        if (moved) done.push(pieceOf(at.id)!);
+        return moved;
+      },
+    });
+  }
+  if (n === 0)
+    throw wrong(subject, range === undefined ? array.state : ((await findElement(q, array, range[0]))?.state ?? array.state), 'retry');
+  await reviveDependants(q, id);
+  await ring(q);
+}
+
+/** After elements have failed: cancels the rest when they are too many. */
+export async function checkFailures(q: Queue, id: string, many: Many): Promise<void> {
+  if (many.maxFails === undefined) return;
+  const failed = (await piecesOf(q, id)).filter((p) => p.at.state === 'failed').reduce((n, p) => n + countIn(many.numbers, p.lo, p.hi), 0);
+  if (!isTooMany(many.maxFails, failed, many.size)) return;
+  try {
+    await cancelElements(q, id, undefined, { reason: `${failed} of ${many.size} elements failed`, now: false, by: null });
+  } catch (error) {
+    if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+  }
+}
+
+/** Numbers and places of the elements in these states: what `--expand` lists. */
+export function* elementsIn(array: ArrayNow): Generator<{ n: number; piece: PieceAt }> {
+  for (const piece of array.pieces.toSorted((a, b) => a.lo - b.lo)) {
+    for (const n of numbersIn(array.many.numbers, piece.lo, piece.hi)) yield { n, piece };
+  }
+}
