@@ -3,7 +3,8 @@
  * one thing: a task whose time to start has passed is skipped by whoever sees it, if they may write.
  */
 import { serverNowOrLocal } from '../queue/clock.ts';
-import { locate, type Located } from '../queue/find.ts';
+import { locateAny } from '../queue/array-view.ts';
+import type { Located } from '../queue/find.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
 import { baseOf, parentOf } from '../queue/layout.ts';
 import type { Queue } from '../queue/open.ts';
@@ -24,15 +25,17 @@ export async function look(q: Queue, seen: Located, cache: ReadCache = newCache(
   let at: Located | undefined = seen;
   for (let round = 0; round < TRIES && at !== undefined; round++) {
     const view = await viewQuietly(q, at, cache, brief);
-    if (view !== undefined && !(view.expiresAt !== null && (await expire(q, at)))) return { view, at };
-    at = await locate(q, seen.id, round > 0);
+    // Of an array the view is newer than where it was seen.
+    if (view !== undefined && !(view.expiresAt !== null && (await expire(q, at))))
+      return { view, at: at.part === undefined ? at : { ...at, state: view.state } };
+    at = await locateAny(q, seen.id, round > 0);
   }
   return undefined;
 }
 
 /** Skips a task that was not started by its time; true when it is skipped now. */
 export async function expire(q: Queue, at: Located): Promise<boolean> {
-  if (at.n > 0 || isTerminal(at.state) || at.place.state === 'running') return false;
+  if (at.part !== undefined || at.n > 0 || isTerminal(at.state) || at.place.state === 'running') return false;
   const task = await readTaskQuietly(q, at);
   if (task?.expiresAt === undefined) return false;
   try {

@@ -4,6 +4,8 @@
  */
 import { TqError, usage } from '../errors.ts';
 import { printError, table, type Column } from '../print.ts';
+import { elementAt } from '../queue/array-view.ts';
+import { elementsIn, findElement, readArray } from '../queue/array.ts';
 import type { Located } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
 import { newCache, type TaskView } from '../queue/read.ts';
@@ -16,7 +18,7 @@ import { sights } from '../worker/sight.ts';
 import { age, clockTime, commandOf, progressText, relative, runTime, stateStyle, titleOf } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { look, nowOf, type Looked } from './look.ts';
-import { exitOfMissing, matching, namesSuffice, readFilters, select, statesOf } from './select.ts';
+import { exitOfMissing, folded, matching, namesSuffice, readFilters, select, statesOf } from './select.ts';
 import { defineCommand, type Ctx, type FlagsOf } from './spec.ts';
 
 const FLAGS = {
@@ -81,6 +83,8 @@ interface Source {
   states: readonly State[];
   missing: TqError[];
   exit: number;
+  /** One row for each element. */
+  expand: boolean;
 }
 
 async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
@@ -93,6 +97,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
       states: STATES,
       missing: selection.missing,
       exit: exitOfMissing(found.length, selection.missing),
+      expand: ctx.flags.expand === true,
     };
   }
   const filters = await readFilters(ctx, q);
@@ -104,17 +109,35 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
     states,
     missing: [],
     exit: 0,
+    expand: ctx.flags.expand === true,
   };
 }
 
 async function countMatching(q: Queue, states: readonly State[], filters: Filters | undefined): Promise<number> {
   let n = 0;
   if (filters === undefined || (filters.since === undefined && namesSuffice(filters, states))) {
-    for (const one of (await count(q, { states, queue: filters?.queue })).values()) n += one;
-    return n;
+    const counted = await count(q, { states, queue: filters?.queue });
+    if (counted.parts === 0) return counted.tasks;
   }
-  for await (const batch of matching(q, states, filters)) n += batch.length;
+  for await (const batch of folded(q, matching(q, states, filters))) n += batch.filter((at) => states.includes(at.state)).length;
   return n;
+}
+
+/** Arrays as their elements, in order. */
+async function* expanded(q: Queue, batches: AsyncIterable<Located[]> | Iterable<Located[]>): AsyncGenerator<Located[]> {
+  for await (const batch of folded(q, batches)) {
+    for (const at of batch) {
+      const array = at.part === 'array' ? await readArray(q, at.id) : undefined;
+      if (array === undefined) {
+        yield [at];
+        continue;
+      }
+      for (const { n } of elementsIn(array)) {
+        const found = await findElement(q, array, n);
+        if (found !== undefined) yield [elementAt(array, n, found)];
+      }
+    }
+  }
 }
 
 type Rows = AsyncGenerator<Looked>;
@@ -123,7 +146,7 @@ type Rows = AsyncGenerator<Looked>;
 async function* rowsOf(q: Queue, source: Source, full: boolean): Rows {
   const cache = newCache();
   const moved = new Set<string>();
-  for await (const batch of source.batches()) {
+  for await (const batch of source.expand ? expanded(q, source.batches()) : folded(q, source.batches())) {
     for (const seen of batch) {
       if (moved.has(seen.id)) continue;
       const looked = await look(q, seen, cache, !full);

@@ -81,7 +81,7 @@ async function queuesOf(q: Queue): Promise<QueueRow[]> {
     return r;
   };
   for (const name of new Set((await lanes(q)).map(({ lane }) => queueOfLane(lane)))) {
-    const queued = (await count(q, { states: ['queued'], queue: name })).get('queued') ?? 0;
+    const queued = (await count(q, { states: ['queued'], queue: name })).tasks;
     if (queued > 0) row(name).queued = queued;
   }
   for (const session of await sessions(q)) {

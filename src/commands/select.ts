@@ -7,7 +7,10 @@ import { errnoOf, EXIT, TqError, usage } from '../errors.ts';
 import { printError, printJson } from '../print.ts';
 import { serverNowOrLocal } from '../queue/clock.ts';
 import type { Located } from '../queue/find.ts';
-import { idTime, queueOfLane } from '../queue/layout.ts';
+import { arrayAt, elementAt, locatePart } from '../queue/array-view.ts';
+import { findElement, readArray } from '../queue/array.ts';
+import { baseId, idTime, isPiece, queueOfLane } from '../queue/layout.ts';
+import { numbersIn } from '../task/array.ts';
 import type { Queue } from '../queue/open.ts';
 import { readTaskAt } from '../queue/outcome.ts';
 import { newCache, viewLocated } from '../queue/read.ts';
@@ -191,6 +194,33 @@ export async function* matching(q: Queue, states: readonly State[], filters: Fil
   }
 }
 
+/** The pieces of an array become one row, the first time that one of them is met; tasks of a batch stay what they are. */
+export async function* folded(q: Queue, batches: AsyncIterable<Located[]> | Iterable<Located[]>): AsyncGenerator<Located[]> {
+  const arrays = new Map<string, boolean>();
+  for await (const batch of batches) {
+    if (!batch.some((at) => at.id.includes('.') && at.part === undefined)) {
+      yield batch;
+      continue;
+    }
+    const rows: Located[] = [];
+    for (const at of batch) {
+      if (!at.id.includes('.') || at.part !== undefined) {
+        rows.push(at);
+        continue;
+      }
+      const id = baseId(at.id);
+      const known = arrays.get(id);
+      if (known === true) continue;
+      const is: boolean = known ?? (isPiece(at.id) || (await readTaskQuietly(q, at))?.many !== undefined);
+      arrays.set(id, is);
+      const array = is ? await readArray(q, id) : undefined;
+      if (!is) rows.push(at);
+      else if (array !== undefined) rows.push(arrayAt(array));
+    }
+    if (rows.length > 0) yield rows;
+  }
+}
+
 /** Whether the names alone tell what these filters ask. */
 export function namesSuffice(filters: Filters, states: readonly State[]): boolean {
   if (filters.group !== undefined || filters.labels !== undefined || filters.name !== undefined || filters.user !== undefined) return false;
@@ -208,11 +238,17 @@ export async function passes(q: Queue, filters: Filters, at: Located): Promise<b
   const { states, failed, since } = filters;
   if (!matcher({ states, failed, since })(row)) return false;
   if (namesSuffice(filters, [at.state])) return matcher(filters)(row);
-  const task = await readTaskQuietly(q, at);
+  const task = await readTaskQuietly(q, at.part === undefined ? at : await fileOf(q, at));
   if (task === undefined) return false;
   Object.assign(row, { queue: task.queue, group: task.group, labels: task.labels, name: task.name, user: task.submittedBy.user });
   if (!matcher({ ...filters, worker: undefined })(row)) return false;
   return filters.worker === undefined || filters.worker === (await workerOf(q, at));
+}
+
+/** The entry whose file tells of an array or of an element. */
+async function fileOf(q: Queue, at: Located): Promise<Located> {
+  const array = await readArray(q, baseId(at.id));
+  return array === undefined ? at : array.pieces[0]!.at;
 }
 
 /** The task in an entry; undefined when it moved on, or does not parse. Throws when it may not be read. */
@@ -280,9 +316,9 @@ async function everything(q: Queue, states: readonly State[], filters: Filters |
   const tasks: Selected[] = [];
   const seen = new Set<string>();
   for (let pass = 0; pass < (twice ? 2 : 1); pass++) {
-    for await (const batch of walk(q, { states, queue: filters?.queue, since: filters?.since })) {
+    for await (const batch of folded(q, walk(q, { states, queue: filters?.queue, since: filters?.since }))) {
       for (const at of batch) {
-        if (seen.has(at.id)) continue;
+        if (seen.has(at.id) || !states.includes(at.state)) continue;
         seen.add(at.id);
         if (filters === undefined || (await passes(q, filters, at))) tasks.push({ id: at.id, at });
       }
@@ -327,12 +363,12 @@ async function resolve(
         hits = await newestOf(q, ctx.system.user());
         break;
       case 'range':
-        if (ids[i] !== undefined) hits = (await elementsOf(q, ids[i])).filter((at) => isWithin(at, selector.from, selector.to));
+        if (ids[i] !== undefined) hits = await withinRange(q, ids[i], selector.from, selector.to);
         break;
       default: {
         const at = ids[i] === undefined ? undefined : located.get(entryId(ids[i], selector));
-        if (at !== undefined) hits = [at];
-        else if (ids[i] !== undefined && selector.kind !== 'element') hits = await elementsOf(q, ids[i]);
+        if (at !== undefined) hits = [await asElement(q, at)];
+        else if (ids[i] !== undefined) hits = await partsOf(q, entryId(ids[i], selector));
       }
     }
     if (hits.length === 0) missing.push(selector.kind === 'last' ? noneOf(ctx.system.user()) : noSuchTask(word));
@@ -357,6 +393,30 @@ function textOf(selector: Selector): string | undefined {
 
 function entryId(id: string, selector: Selector): string {
   return selector.kind === 'element' ? `${id}.${selector.n}` : id;
+}
+
+/** An entry of one number is an element of an array, or a task of a batch. */
+async function asElement(q: Queue, at: Located): Promise<Located> {
+  return at.id.includes('.') && (await readTaskQuietly(q, at))?.many !== undefined ? { ...at, part: 'element' } : at;
+}
+
+/** What an id leads to that has no entry of its own: an array, one of its elements, or all tasks of a batch. */
+async function partsOf(q: Queue, id: string): Promise<Located[]> {
+  const part = await locatePart(q, id);
+  if (part !== undefined) return [part];
+  return id.includes('.') ? [] : elementsOf(q, id);
+}
+
+/** Elements of an array, or tasks of a batch. */
+async function withinRange(q: Queue, id: string, from: number, to: number): Promise<Located[]> {
+  const array = await readArray(q, id);
+  if (array === undefined) return (await elementsOf(q, id)).filter((at) => isWithin(at, from, to));
+  const hits: Located[] = [];
+  for (const n of numbersIn(array.many.numbers, from, to)) {
+    const found = await findElement(q, array, n);
+    if (found !== undefined) hits.push(elementAt(array, n, found));
+  }
+  return hits;
 }
 
 function isWithin(at: Located, from: number, to: number): boolean {
@@ -397,7 +457,8 @@ const MOST_SHOWN = 20;
 /** The newest task that this user submitted. */
 async function newestOf(q: Queue, user: string): Promise<Located[]> {
   for await (const batch of walk(q, { states: STATES })) {
-    for (const at of batch) if ((await readTaskQuietly(q, at))?.submittedBy.user === user) return [at];
+    for (const at of batch)
+      if ((await readTaskQuietly(q, at))?.submittedBy.user === user) return at.id.includes('.') ? partsOf(q, baseId(at.id)) : [at];
   }
   return [];
 }

@@ -25,7 +25,7 @@ export const command = defineCommand({
   flags: {},
   async run(ctx) {
     const q = await ctx.queue();
-    const tasks = Object.fromEntries(await count(q, { states: STATES })) as Record<State, number>; // one entry for each state
+    const tasks = Object.fromEntries((await count(q, { states: STATES })).states) as Record<State, number>; // one entry for each state
     const seen = await sights(q);
     const workers = countWorkers(seen);
     const status = statusWord(tasks, workers, tasks.queued > 0 && (await someCanBeTaken(q, seen)));

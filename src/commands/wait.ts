@@ -3,6 +3,8 @@
  */
 import { EXIT, TqError, usage } from '../errors.ts';
 import { printError, printJson } from '../print.ts';
+import { locatePart } from '../queue/array-view.ts';
+import { arrayEnded } from '../queue/array.ts';
 import { endedState } from '../queue/depend.ts';
 import { locate } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
@@ -132,6 +134,8 @@ export async function untilEnded(
     else left.add(id);
   }
   const missed = new Set<string>();
+  // These have no entry of their own.
+  const parts = tasks.filter(({ at }) => at.part !== undefined).map(({ id }) => id);
   const mayExpire = await expiring(q, tasks);
   const deadline = options.timeoutMs === undefined ? Number.POSITIVE_INFINITY : system.monotonic() + options.timeoutMs;
   let pauseMs = q.network ? NETWORK_MS : FIRST_MS;
@@ -154,10 +158,24 @@ export async function untilEnded(
       ended.set(id, { id, state: at.state });
       left.delete(id);
     }
+    for (const id of parts) {
+      if (!left.has(id)) continue;
+      const state = await endOfPart(q, id);
+      if (state === undefined) continue;
+      ended.set(id, { id, state });
+      left.delete(id);
+    }
     if (search) await findRemoved(q, left, missed, ended);
     pauseMs = left.size < before ? FIRST_MS : pauseMs * 1.5;
     pauseMs = Math.max(q.network ? NETWORK_MS : Math.min(LONGEST_MS, pauseMs), DUTY * (system.monotonic() - began));
   }
+}
+
+/** How an array or an element of one ended; undefined while it has not. */
+async function endOfPart(q: Queue, id: string): Promise<State | undefined> {
+  if (!id.includes('.')) return arrayEnded(q, id);
+  const at = await locatePart(q, id);
+  return at !== undefined && isTerminal(at.state) ? at.state : undefined;
 }
 
 /** Tasks that are skipped if nobody starts them in time. More are left to the workers. */
@@ -180,7 +198,7 @@ async function expiring(q: Queue, tasks: readonly Selected[]): Promise<Map<strin
 async function findRemoved(q: Queue, left: Set<string>, missed: Set<string>, ended: Map<string, End>): Promise<void> {
   const there = await locateMany(q, [...left]);
   for (const id of left) {
-    if (there.has(id)) {
+    if (there.has(id) || (await locatePart(q, id)) !== undefined) {
       missed.delete(id);
     } else if (!missed.has(id)) {
       missed.add(id);

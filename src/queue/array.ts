@@ -19,7 +19,7 @@ import { readOutcome, readTaskAt } from './outcome.ts';
 import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
 import { makeSession } from './session.ts';
 import { ring } from './signal.ts';
-import { createOnce, move, readIfThere, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { createOnce, move, publish, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import { homeOf } from './set.ts';
 import { queuedPlace } from './task-file.ts';
 import { writeWhy } from './why.ts';
@@ -532,5 +532,69 @@ export async function checkFailures(q: Queue, id: string, many: Many): Promise<v
 export function* elementsIn(array: ArrayNow): Generator<{ n: number; piece: PieceAt }> {
   for (const piece of array.pieces.toSorted((a, b) => a.lo - b.lo)) {
     for (const n of numbersIn(array.many.numbers, piece.lo, piece.hi)) yield { n, piece };
+  }
+}
+
+/** Removes an ended array and all that belongs to it; its state and results stay in `gone/`. With `force` it is canceled first. */
+export async function removeElements(
+  q: Queue,
+  id: string,
+  options: { force: boolean; by: { user: string; host: string } | null },
+): Promise<void> {
+  for (let round = 0; ; round++) {
+    const array = await mustRead(q, id);
+    if (isTerminal(array.state)) return eraseArray(q, array);
+    if (!options.force) throw wrong(id, array.state, 'remove');
+    if (round % 20 === 0) {
+      try {
+        await cancelElements(q, id, undefined, { reason: 'removed', now: false, by: options.by });
+      } catch (error) {
+        if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, q.network ? 500 : 50));
+  }
+}
+
+/**
+ * Its mark in `gone/` first, so that a parent is known as ended all the time; then its pieces, which decides against a retry of what is
+ * left; then what belongs to it. A crash leaves a mark and a part of the pieces, and the next removal goes on.
+ */
+export async function eraseArray(q: Queue, array: ArrayNow): Promise<void> {
+  const { id, task, state } = array;
+  const { resultsOf } = await import('./array-view.ts');
+  const results = state === 'done' ? await resultsOf(q, array) : [];
+  const text = results.some((r) => r !== null) ? `${JSON.stringify({ result: results })}\n` : '';
+  await publish(q, `${q.lay.gone(id)}/${id}.${state}`, text);
+  const dirs = new Set<string>();
+  for (const { at } of array.pieces) {
+    const aside = stagingPath(q, '.removed');
+    if ((await move(q, at.file, aside)) === 'moved') await unlinkQuietly(q.fsx, aside);
+    dirs.add(at.file.slice(0, at.file.lastIndexOf('/')));
+  }
+  for (const dir of dirs) await rmdirIfEmpty(q.fsx, dir);
+  await removeBelongings(q, id, task);
+}
+
+async function removeBelongings(q: Queue, id: string, task: Task): Promise<void> {
+  const { removeTree } = await import('./control.ts');
+  const first = id.slice(0, 4);
+  const bucket = bucketOf(id);
+  for (const name of await listOrEmpty(q.fsx, `${q.dir}/runs/${first}`)) {
+    const b = `${first}/${name}`;
+    if (b !== bucket && !b.startsWith(`${bucket}.${id}.`)) continue;
+    for (const file of await listOrEmpty(q.fsx, `${q.dir}/runs/${b}`))
+      if (file.startsWith(`${id}.`)) await unlinkQuietly(q.fsx, `${q.dir}/runs/${b}/${file}`);
+    await rmdirIfEmpty(q.fsx, `${q.dir}/runs/${b}`);
+  }
+  for (const kind of ['state', 'notes'] as const) {
+    for (const name of await listOrEmpty(q.fsx, `${q.dir}/${kind}`))
+      if (name === id || name.startsWith(`${id}.`)) await removeTree(q, `${q.dir}/${kind}/${name}`);
+  }
+  await removeTree(q, q.lay.after(id));
+  await removeTree(q, marksDir(q, id));
+  const items = task.many?.items?.blob;
+  for (const blob of [task.script, task.stdin, items, items === undefined ? undefined : `${items}.index`]) {
+    if (blob !== undefined && /^[0-9a-z][0-9a-z.]{0,63}$/.test(blob)) await unlinkQuietly(q.fsx, q.lay.blob(blob));
   }
 }

@@ -9,7 +9,7 @@ import { retriedBetween } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
-import { flatBucket } from './layout.ts';
+import { baseId, flatBucket, isPiece } from './layout.ts';
 import type { Queue } from './open.ts';
 import { confirmKey, holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
 import { readTaskAt } from './outcome.ts';
@@ -24,6 +24,7 @@ export async function checkParents(q: Queue, parents: readonly Parent[]): Promis
   for (const { id, kind } of parents) {
     if ((await endedState(q, id)) !== undefined) continue;
     if ((await locate(q, id)) !== undefined) continue;
+    if (await (await import('./each.ts')).isArray(q, id)) continue;
     throw new TqError('NOT_FOUND', `--${kind}: no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
   }
 }
@@ -35,7 +36,8 @@ export async function linkToParents(q: Queue, child: Task): Promise<void> {
 }
 
 async function mark(q: Queue, child: Task): Promise<void> {
-  for (const { id } of child.after ?? []) await createOnce(q, `${q.lay.after(id)}/${flatBucket(child.id)}/${child.id}`, '');
+  const id = baseId(child.id);
+  for (const parent of child.after ?? []) await createOnce(q, `${q.lay.after(parent.id)}/${flatBucket(id)}/${id}`, '');
 }
 
 /** The state in which a task ended, from its entry or from what gc left of it; undefined while it has not ended. */
@@ -48,6 +50,12 @@ export async function endedState(q: Queue, id: string, strong = false): Promise<
     if ((TERMINAL as readonly string[]).includes(state)) return state as TerminalState;
   }
   return undefined;
+}
+
+/** As `endedState`; of many elements when the last of them has ended. */
+export async function parentState(q: Queue, parent: Parent, strong = false): Promise<TerminalState | undefined> {
+  const state = await endedState(q, parent.id, strong);
+  return state !== undefined || parent.many !== true ? state : (await import('./array.ts')).arrayEnded(q, parent.id, strong);
 }
 
 export type Verdict = { kind: 'wait'; parent: string } | { kind: 'go' } | { kind: 'skip'; parent: string; reason: string };
@@ -71,7 +79,7 @@ export function judge(parents: readonly Parent[], states: ReadonlyArray<Terminal
 /** Moves a child on if its parents say so. Safe for anyone at any time; a child that is not in waiting is left alone. */
 export async function tryRelease(q: Queue, childId: string, strong = q.network): Promise<'released' | 'skipped' | 'waiting' | 'elsewhere'> {
   const at = await waitingEntry(q, childId);
-  if (at === undefined) return 'elsewhere';
+  if (at === undefined) return childId.includes('.') ? 'elsewhere' : tryReleasePieces(q, childId, strong);
   const task = await readTaskAt(q, at.file, childId);
   if (task === undefined) return 'elsewhere';
   // A task with a key settles the key first; until then it is not admitted.
@@ -82,10 +90,22 @@ export async function tryRelease(q: Queue, childId: string, strong = q.network):
   return release(q, at, task, strong);
 }
 
+/** Of many elements: each piece that waits. */
+async function tryReleasePieces(q: Queue, id: string, strong: boolean): Promise<'released' | 'skipped' | 'waiting' | 'elsewhere'> {
+  let result: 'released' | 'skipped' | 'waiting' | 'elsewhere' = 'elsewhere';
+  for (const piece of await (await import('./each.ts')).piecesIn(q, { state: 'waiting' }, id)) result = await tryRelease(q, piece, strong);
+  return result;
+}
+
 async function release(q: Queue, at: Located, task: Task, strong: boolean): Promise<'released' | 'skipped' | 'waiting' | 'elsewhere'> {
   const parents = task.after ?? [];
+  if (parents.some((p) => p.kind === 'after-each') && isPiece(at.id)) {
+    // Elements wait for elements: what may not go together is cut apart first, and comes back here.
+    const apart = await (await import('./each.ts')).cutApart(q, at, task, strong);
+    if (apart !== 'together') return apart;
+  }
   const states: Array<TerminalState | undefined> = [];
-  for (const p of parents) states.push(await endedState(q, p.id, strong));
+  for (const p of parents) states.push(await stateFor(q, p, task, strong));
   const verdict = judge(parents, states);
   if (verdict.kind === 'wait') return 'waiting';
   const now = await serverNow(q);
@@ -99,7 +119,8 @@ async function release(q: Queue, at: Located, task: Task, strong: boolean): Prom
     await freeTokens(q, tokens);
     await afterTerminal(q, task);
     // Retried in the same moment, the parent looked for skipped children before this was one.
-    if ((await endedState(q, verdict.parent, strong)) === undefined) await unskip(q, task.id);
+    const parent = parents.find((p) => p.id === verdict.parent)!;
+    if ((await stateFor(q, parent, task, strong)) === undefined) await unskip(q, task.id);
     return 'skipped';
   }
   // What is kept of its due time while it waits: that of a retry or release, or of a `tq set`.
@@ -114,6 +135,12 @@ async function release(q: Queue, at: Located, task: Task, strong: boolean): Prom
   if (moved !== 'moved') return 'elsewhere';
   await ring(q);
   return 'released';
+}
+
+/** The state of a parent as one child sees it: of `--after-each` that of the element with its number. */
+async function stateFor(q: Queue, parent: Parent, task: Task, strong: boolean): Promise<TerminalState | undefined> {
+  if (parent.kind === 'after-each' && task.many !== undefined) return (await import('./each.ts')).elementState(q, parent, task, strong);
+  return parentState(q, parent, strong);
 }
 
 /** Made when a task created held is released: from then on waiting does not lead back to held. */
@@ -146,7 +173,7 @@ export async function dependants(q: Queue, parentId: string): Promise<string[]> 
  * good by the sweep of `waiting`.
  */
 export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'>): Promise<void> {
-  for (const child of await dependants(q, task.id)) {
+  for (const child of await dependants(q, baseId(task.id))) {
     try {
       // After a retry that died before it came to them, children may still be skipped.
       if ((await tryRelease(q, child)) === 'elsewhere') await unskip(q, child);
@@ -167,31 +194,44 @@ export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'
  */
 export async function reviveDependants(q: Queue, parentId: string): Promise<void> {
   for (const child of await dependants(q, parentId)) {
-    const at = await locateEnded(q, child, q.network);
-    if (at === undefined || at.state !== 'skipped') continue;
-    const why = await readWhy(q, child, at.n, 'skipped');
-    if (why?.parent !== undefined) await revive(q, at);
+    for (const at of await skippedEntries(q, child)) {
+      const why = await readWhy(q, at.id, at.n, 'skipped');
+      if (why?.parent !== undefined) await revive(q, at);
+    }
   }
+}
+
+/** A child that was skipped; of many elements the pieces that were. */
+async function skippedEntries(q: Queue, child: string): Promise<Located[]> {
+  const at = await locateEnded(q, child, q.network);
+  if (at !== undefined) return at.state === 'skipped' ? [at] : [];
+  const found: Located[] = [];
+  if (child.includes('.')) return found;
+  for (const piece of await (await import('./each.ts')).piecesIn(q, { state: 'skipped' }, child)) {
+    const its = await locateEnded(q, piece, q.network);
+    if (its?.state === 'skipped') found.push(its);
+  }
+  return found;
 }
 
 async function revive(q: Queue, at: Located): Promise<void> {
   await createOnce(q, q.lay.retried(at.id, at.n), '{}\n');
   if ((await move(q, at.file, q.lay.entry({ state: 'waiting' }, at.id, at.n + 1))) !== 'moved') return;
-  await reviveDependants(q, at.id);
+  await reviveDependants(q, baseId(at.id));
   await tryRelease(q, at.id);
 }
 
 /** A child that was skipped for its parents' sake goes back to waiting when they do not ask for that any more. */
 async function unskip(q: Queue, childId: string): Promise<void> {
-  const at = await locateEnded(q, childId, q.network);
-  if (at === undefined || at.state !== 'skipped') return;
-  if ((await readWhy(q, childId, at.n, 'skipped'))?.parent === undefined) return;
-  const task = await readTaskAt(q, at.file, childId);
-  if (task === undefined) return;
-  const parents = task.after ?? [];
-  const states: Array<TerminalState | undefined> = [];
-  for (const p of parents) states.push(await endedState(q, p.id, true));
-  if (judge(parents, states).kind !== 'skip') await revive(q, at);
+  for (const at of await skippedEntries(q, childId)) {
+    if ((await readWhy(q, at.id, at.n, 'skipped'))?.parent === undefined) continue;
+    const task = await readTaskAt(q, at.file, at.id);
+    if (task === undefined) continue;
+    const parents = task.after ?? [];
+    const states: Array<TerminalState | undefined> = [];
+    for (const p of parents) states.push(await stateFor(q, p, task, true));
+    if (judge(parents, states).kind !== 'skip') await revive(q, at);
+  }
 }
 
 /** Where a sweep that had no more time stopped: the next one goes on behind it, or the last tasks would never have their turn. */

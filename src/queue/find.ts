@@ -14,6 +14,8 @@ export interface Located {
   place: Place;
   /** Absolute path of the task file. */
   file: string;
+  /** It stands for a whole array, or for an element that has no entry of its own. */
+  part?: 'array' | 'element';
 }
 
 /** How often a task that may be moving is looked for before it counts as not there. */

@@ -4,10 +4,11 @@
  */
 import { isTerminal, type Outcome, type Parent, type State, type Task } from '../task/types.ts';
 import { formatBackoff } from '../task/backoff.ts';
+import type { ArrayCounts } from '../task/many.ts';
 import { readNotes, type Note } from './control.ts';
 import { locate, type Located } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
-import { DUE_QUANTUM_MS, parseEntry } from './layout.ts';
+import { baseId, DUE_QUANTUM_MS, parseEntry, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readState, readWorker, type RunningNow, type WorkerFile } from './registry.ts';
@@ -70,6 +71,8 @@ export interface TaskView {
   mutex: string | null;
   limits: Array<{ name: string; n: number }>;
   on: string | null;
+  /** Of many elements: how many are in which state. */
+  array: ArrayCounts | null;
   steps: string[];
   backoff: string;
   expiresAt: string | null;
@@ -94,7 +97,7 @@ export function newCache(): ReadCache {
 /** Everything about one task, or undefined when it is not there (any more). */
 export async function viewTask(q: Queue, id: string, cache = newCache()): Promise<TaskView | undefined> {
   for (let round = 0; round < 3; round++) {
-    const at = await locate(q, id, round > 0);
+    const at = (await locate(q, id, round > 0)) ?? (await (await import('./array-view.ts')).locatePart(q, id));
     if (at === undefined) return undefined;
     const view = await viewLocated(q, at, cache);
     if (view !== undefined) return view;
@@ -104,20 +107,29 @@ export async function viewTask(q: Queue, id: string, cache = newCache()): Promis
 
 /** As `viewTask` for an entry that was just found; undefined when it moved on meanwhile. `brief` leaves notes out. */
 export async function viewLocated(q: Queue, at: Located, cache: ReadCache, brief = false): Promise<TaskView | undefined> {
+  if (at.part !== undefined) {
+    const { viewArray, viewElement } = await import('./array-view.ts');
+    if (at.part === 'array') return (await viewArray(q, at.id, brief))?.view;
+    const { readArray } = await import('./array.ts');
+    const array = await readArray(q, baseId(at.id));
+    return array === undefined ? undefined : (await viewElement(q, array, pieceOf(at.id)!.lo, cache, brief))?.view;
+  }
   const task = await readTaskAt(q, at.file, at.id);
   if (task === undefined) return undefined;
+  if (task.many !== undefined) return viewLocated(q, { ...at, part: 'element' }, cache, brief);
   // Attempts exist only where the name says that the task was claimed.
-  const outcomes = at.n > 0 ? await readOutcomes(q, at) : [];
+  const outcomes = at.n > 0 ? await readOutcomesOf(q, at) : [];
   const why =
     outcomes.length === 0 || outcomes.at(-1)!.attempt !== at.n || at.state === 'held' || at.state === 'skipped' || at.state === 'canceled'
       ? await readWhy(q, at.id, at.n, at.state)
       : undefined;
-  const now = at.place.state === 'running' && at.state === 'running' ? await runningNow(q, at, cache) : undefined;
+  const now = at.place.state === 'running' && at.state === 'running' ? await readNow(q, at, cache) : undefined;
   const notes = brief ? [] : await readNotes(q, at.id);
   return compose(task, at, outcomes, why, now, notes);
 }
 
-async function readOutcomes(q: Queue, at: Located): Promise<Outcome[]> {
+/** The outcomes of its attempts so far, oldest first. */
+export async function readOutcomesOf(q: Queue, at: Located): Promise<Outcome[]> {
   const found: Outcome[] = [];
   const numbers: number[] = [];
   if (at.n === 1) numbers.push(1);
@@ -141,7 +153,7 @@ interface Now {
   running: RunningNow | undefined;
 }
 
-async function runningNow(q: Queue, at: Located, cache: ReadCache): Promise<Now> {
+export async function readNow(q: Queue, at: Located, cache: ReadCache): Promise<Now> {
   const session = at.place.state === 'running' ? at.place.session : '';
   const owner = parseSession(session)?.owner ?? session;
   let known = cache.workers.get(owner);
@@ -160,7 +172,7 @@ async function runningNow(q: Queue, at: Located, cache: ReadCache): Promise<Now>
   };
 }
 
-function compose(
+export function compose(
   task: Task,
   at: Located,
   outcomes: readonly Outcome[],
@@ -235,6 +247,7 @@ function compose(
     mutex: task.mutex ?? null,
     limits: task.limits ?? [],
     on: task.on ?? null,
+    array: null,
     steps: task.steps ?? [],
     backoff: formatBackoff(task.backoff),
     expiresAt: isoOrNull(task.expiresAt),
@@ -297,6 +310,7 @@ const STATIC_FIELDS = [
   'stallMs',
   'worker',
   'hold',
+  'many',
 ];
 
 function reasonOf(at: Located, last: Outcome | undefined, why: Why | undefined): string | null {

@@ -36,6 +36,7 @@ export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted>
     if (parents.length > 0) {
       const { checkParents } = await import('./depend.ts');
       await checkParents(q, parents);
+      draft.after = await (await import('./each.ts')).knownParents(q, parents, draft.many);
     }
     const s = await stage(q, draft);
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);

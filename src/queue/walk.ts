@@ -95,22 +95,38 @@ async function mtimeOf(q: Queue, dir: string): Promise<number> {
   }
 }
 
+export interface Counted {
+  /** Tasks by state; all of them together are `tasks`. */
+  states: Map<State, number>;
+  tasks: number;
+  /** Entries among them that are elements or pieces of something. */
+  parts: number;
+}
+
 /** How many entries there are in each of these states, by counting names. */
-export async function count(q: Queue, options: WalkOptions): Promise<Map<State, number>> {
+export async function count(q: Queue, options: WalkOptions): Promise<Counted> {
   const counts = new Map<State, number>(options.states.map((state) => [state, 0]));
+  let parts = 0;
+  let tasks = 0;
   for (const place of await placesOf(q, options)) {
     const state = shownState(place);
     let n = counts.get(state)!;
     for (const dir of await directoriesOf(q, place)) {
-      for (const name of await listOrEmpty(q.fsx, dir)) if (ENTRY.test(name)) n++;
+      for (const name of await listOrEmpty(q.fsx, dir)) {
+        const m = ENTRY.exec(name);
+        if (m === null) continue;
+        n++;
+        tasks++;
+        if (m[1] !== undefined) parts++;
+      }
     }
     counts.set(state, n);
   }
-  return counts;
+  return { states: counts, tasks, parts };
 }
 
 /** What `parseEntry` accepts as a task, without taking it apart. */
-const ENTRY = /^[0-9a-z]{10,16}(?:\.\d{1,9})?\.a\d{1,9}\.json$/;
+const ENTRY = /^[0-9a-z]{10,16}(\.\d{1,9}(?:-\d{1,9})?)?(?:\+[\d-]+)?\.a\d{1,9}\.json$/;
 
 /** Below this many ids each is looked up by itself. */
 const FEW = 3;

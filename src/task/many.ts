@@ -3,7 +3,7 @@
  * the states of the elements make the state of the whole. Pure; where the items of `--each` lie is the caller's business.
  */
 import { usage } from '../errors.ts';
-import { countIn, formatNumbers, numberAt, numbersIn, oneTo, parseArray, sizeOf, sorted, type Numbers } from './array.ts';
+import { countIn, formatNumbers, numberAt, numbersIn, oneTo, parseArray, sorted, type Numbers } from './array.ts';
 import { isTerminal, type State, type Task } from './types.ts';
 import { quoted } from './visible.ts';
 
@@ -153,11 +153,17 @@ export function stateOfAll(counts: Counts): State {
   return 'done';
 }
 
+export interface ArrayCounts {
+  size: number;
+  queued: number;
+  running: number;
+  done: number;
+  failed: number;
+  canceled: number;
+}
+
 /** The `array` of the Task JSON: what is neither running nor ended counts as queued, what was skipped as canceled. */
-export function arrayView(
-  size: number,
-  counts: Counts,
-): { size: number; queued: number; running: number; done: number; failed: number; canceled: number } {
+export function arrayView(size: number, counts: Counts): ArrayCounts {
   const sum = (...states: State[]): number => states.reduce((n, state) => n + (counts[state] ?? 0), 0);
   return {
     size,
@@ -186,5 +192,3 @@ export function isEnded(counts: Counts): boolean {
 export function countOf(many: Many, lo: number, hi: number): number {
   return countIn(many.numbers, lo, hi);
 }
-
-export { sizeOf };

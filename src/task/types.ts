@@ -51,6 +51,8 @@ export type AfterKind = 'after' | 'after-any' | 'after-notok' | 'after-each';
 export interface Parent {
   id: string;
   kind: AfterKind;
+  /** It has many elements, and has ended when all of them have. */
+  many?: true;
 }
 
 /**

@@ -35,8 +35,8 @@ import { writeWhy } from '../queue/why.ts';
 import { countIn, indexFrom, numberAt } from '../task/array.ts';
 import { newTally } from '../task/decide.ts';
 import { elementOf, someOf, type Many } from '../task/many.ts';
-import { isTerminal, type Next, type Outcome, type Task } from '../task/types.ts';
-import { itemLine } from './element.ts';
+import { isTerminal, type Needs, type Next, type Outcome, type Task } from '../task/types.ts';
+import { itemLine } from '../queue/items.ts';
 import { outcomeOf, runTask, type Result } from './run-task.ts';
 import { endRun, wake, type Run, type Worker } from './worker.ts';
 
@@ -117,7 +117,11 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
   const averageMs = w.elementMs.get(whole.base);
   const chunked = averageMs !== undefined && averageMs <= SHORT_MS && isChunkable(task);
   const size = countIn(many.numbers, whole.lo, whole.hi);
-  const wanted = chunked ? Math.max(w.options.jobs, Math.ceil((CHUNK_MS * w.options.jobs) / Math.max(0.1, averageMs))) : most;
+  const wanted = chunked
+    ? Math.max(w.options.jobs, Math.ceil((CHUNK_MS * w.options.jobs) / Math.max(0.1, averageMs)))
+    : isChunkable(task)
+      ? most
+      : 1;
   const room = w.options.maxTasks === null ? wanted : Math.min(wanted, w.options.maxTasks - w.started);
   const take = Math.max(1, Math.min(room, size, MOST));
   let piece: Piece = whole;
@@ -155,7 +159,18 @@ async function cutAt(w: Worker, dir: string, whole: Piece, n: number, many: Many
 
 /** One log and one journal for many: what needs files of its own, or a share for each, does not run so. */
 function isChunkable(task: Task): boolean {
-  return !task.split && task.steps === undefined && task.fallback === undefined && task.mutex === undefined && task.limits === undefined;
+  return (
+    (task.needs === undefined || isOneCpu(task.needs)) &&
+    !task.split &&
+    task.steps === undefined &&
+    task.fallback === undefined &&
+    task.mutex === undefined &&
+    task.limits === undefined
+  );
+}
+
+function isOneCpu(needs: Needs): boolean {
+  return Object.entries(needs).every(([what, n]) => (what === 'cpus' ? n === 1 : n === undefined || n === 0));
 }
 
 /** Whether somebody held or canceled the whole array, or its time to start has passed: then the piece goes there. */
@@ -384,7 +399,7 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
 }
 
 async function openLog(w: Worker, c: Chunk): Promise<NonNullable<Chunk['log']>> {
-  const path = w.q.lay.log(`${c.piece.base}.${c.piece.lo}-`, c.n);
+  const path = `${w.q.lay.runs(c.piece.base)}/${c.piece.base}.${c.piece.lo}.a${c.n}.chunk.log`;
   try {
     return { fd: await w.q.fsx.openLog(path), path, bytes: 0 };
   } catch (error) {
@@ -480,6 +495,12 @@ function closeFiles(c: Chunk): void {
       // What could not be written by then was said when it was.
     }
   }
+}
+
+/** Forgets the chunks of a session that is over; what ran of them has ended. */
+export function dropChunks(w: Worker): void {
+  for (const c of w.chunks) closeFiles(c);
+  w.chunks = [];
 }
 
 /** Gives back what has not begun of chunks that are open for long, or of all: others may have a slot free. */

@@ -22,6 +22,7 @@ import { offline } from './states/offline.ts';
 import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
+import { dropChunks } from './chunk.ts';
 import { endRun, jittered, sayOnce, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
 /** A state runs until it is time for another; every wait in it ends with `wake(w)`. */
@@ -280,7 +281,9 @@ async function rise(w: Worker): Promise<void> {
   w.pending = [];
   w.unbegun.clear();
   w.window = emptyWindow();
+  for (const c of w.chunks) c.busy = true;
   await Promise.all([...w.runs.values()].map((r) => r.settled));
+  dropChunks(w);
   const old = w.session;
   try {
     await starting.run(w);

@@ -197,7 +197,11 @@ carve.ok('two undertakers', { buries: ['a0', 'a0'], budget: { crash: 1 } });
 carve.ok('two undertakers, all faults', { buries: ['a0', 'a0'], budget: { lost: 1, crash: 1 } }, 'full');
 carve.ok('two taken, one given back', { takes: 2, buries: ['a0'], budget: { crash: 1, lost: 1 } });
 carve.ok('two taken, one given back, two undertakers', { takes: 2, buries: ['a0', 'a0'], budget: { crash: 1, lost: 1 } }, 'full');
-carve.ok('two taken, one given back, two workers', { takes: 2, workers: ['a', 'b'], last: 1, buries: ['a0'], budget: { crash: 1, lost: 1 } }, 'full');
+carve.ok(
+  'two taken, one given back, two workers',
+  { takes: 2, workers: ['a', 'b'], last: 1, buries: ['a0'], budget: { crash: 1, lost: 1 } },
+  'full',
+);
 carve.bad('a staged rest is unlinked without looking', 'ELEMENT-LOST', { blind: true, buries: ['a0', 'a0'], budget: { crash: 1 } });
 
 // --- limits
