@@ -173,6 +173,7 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   w.claiming = true;
   w.claimEpoch++;
   w.leftForOthers = 0;
+  const pieces: Claimed[] = [];
   try {
     const rules = {
       // A lane for which nothing is free now is not even listed: it may be long.
@@ -182,10 +183,11 @@ async function claimMore(w: Worker, free: number): Promise<void> {
         w.runs.has(`${id}.a${attempt}`) ||
         w.chunks.some((c) => keyOf(c) === `${id}.a${attempt}`) ||
         w.pending.some((c) => c.id === id && c.attempt === attempt),
-      taken: (c: Claimed) => void w.pending.push(c),
+      // A slot that gets free meanwhile takes what is pending: never a range that was not cut yet.
+      taken: (c: Claimed) => void (isPiece(c.id) ? pieces : w.pending).push(c),
     };
     await claim(w.q, w.session, w.window, rules, want);
-    await openPieces(w, free);
+    await openPieces(w, pieces, free);
   } finally {
     w.claiming = false;
     w.claimEpoch++;
@@ -193,13 +195,8 @@ async function claimMore(w: Worker, free: number): Promise<void> {
 }
 
 /** Of a range of elements only what can begin now is kept. */
-async function openPieces(w: Worker, free: number): Promise<void> {
-  for (let i = w.pending.length - 1; i >= 0; i--) {
-    const c = w.pending[i]!;
-    if (!isPiece(c.id)) continue;
-    w.pending.splice(i, 1);
-    w.pending.splice(i, 0, ...(await openPiece(w, c, Math.max(1, free - w.pending.length))));
-  }
+async function openPieces(w: Worker, pieces: readonly Claimed[], free: number): Promise<void> {
+  for (const c of pieces) w.pending.push(...(await openPiece(w, c, Math.max(1, free - w.pending.length))));
 }
 
 /** How many tasks the slots get through in `AHEAD_MS`; none until it is known how fast they end. */
