@@ -3,8 +3,8 @@
  * more to come, and it moves only after the output is complete.
  */
 import type { Located } from '../queue/find.ts';
-import { locate } from '../queue/find.ts';
-import { attemptsWithLogs, lastLines, readFrom } from '../queue/logs.ts';
+import { locateAny } from '../queue/array-view.ts';
+import { attemptsWithLogs, keptOutput, lastLines, readFrom, readSlice } from '../queue/logs.ts';
 import type { Queue } from '../queue/open.ts';
 import type { System } from '../system.ts';
 import { isTerminal } from '../task/types.ts';
@@ -44,10 +44,14 @@ export async function follow(q: Queue, id: string, system: Pick<System, 'sleep'>
   const reader = newReader(q, id, options);
   const together = Math.max(1, options.together ?? 1);
   for (let round = 0; ; round++) {
-    const at = await locate(q, id, round > 0);
+    const at = await locateAny(q, id, round > 0);
     if (at === undefined) return (await reader.read(Number.POSITIVE_INFINITY)) ? 'gone' : 'closed';
     if (!(await reader.read(at.n))) return 'closed';
-    if (isOver(at, options.attempt)) return 'ended';
+    if (isOver(at, options.attempt)) {
+      const kept = at.id.includes('.') && reader.taken() === 0 ? await keptOutput(q, id) : undefined;
+      if (kept !== undefined) await readSlice(kept, (piece) => options.sink('stdout', piece));
+      return 'ended';
+    }
     const expires = !isTerminal(at.state) && (await readTaskQuietly(q, at))?.expiresAt !== undefined;
     const longest = Math.max(q.network ? NETWORK_MS : LONGEST_MS, 2 * together);
     for (let ms = q.network ? NETWORK_MS : FIRST_MS; await stays(q, at); ms = Math.min(longest, ms * 1.5)) {

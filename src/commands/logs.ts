@@ -3,8 +3,10 @@
  */
 import { EXIT, TqError, usage } from '../errors.ts';
 import { printError, printJson, writeAll } from '../print.ts';
+import { elementAt } from '../queue/array-view.ts';
+import { elementsIn, findElement, readArray } from '../queue/array.ts';
 import type { Located } from '../queue/find.ts';
-import { attemptsWithLogs } from '../queue/logs.ts';
+import { attemptsWithLogs, keptOutput, readSlice } from '../queue/logs.ts';
 import type { Queue } from '../queue/open.ts';
 import { quoted } from '../task/visible.ts';
 import { IDS } from './flags/filter.ts';
@@ -50,8 +52,8 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
   const selection = await select(ctx, { verb: 'logs', words: ctx.args, none: 'usage', filters: false });
   const q = await ctx.queue();
   for (const error of selection.missing) printError(error, error.exit, ctx.json, io);
-  const tasks = selection.tasks.map((s) => s.at);
-  const alone = tasks.length + selection.missing.length === 1;
+  const tasks = (await Promise.all(selection.tasks.map((s) => elementsWithLogs(q, s.at)))).flat();
+  const alone = selection.tasks.length + selection.missing.length === 1 && tasks.every((at) => at.part !== 'array') && tasks.length <= 1;
   const asked: Stream | undefined = flags.stderr === true ? 'stderr' : flags.stdout === true ? 'stdout' : undefined;
   const options = {
     ...(lines === undefined ? {} : { lines }),
@@ -78,6 +80,12 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
         const { sink, finish } = sinkFor(at);
         await checkAttempt(q, at, attempt);
         const there = await attemptsWithLogs(q, at.id);
+        const kept = there.length === 0 ? await keptOutput(q, at.id) : undefined;
+        if (kept !== undefined) {
+          await readSlice(kept, (piece) => ((closed = !sink('stdout', piece)), !closed));
+          finish();
+          return;
+        }
         if (there.length === 0) io.err(`tq: ${at.id} is ${at.state} and has not begun`);
         closed = !(await newReader(q, at.id, { ...options, streams, sink }).read(Number.POSITIVE_INFINITY));
         finish();
@@ -105,6 +113,18 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
       return exitOf(failures, selection, alone);
     },
   );
+}
+
+/** An array as those of its elements that have begun; anything else as it is. */
+async function elementsWithLogs(q: Queue, at: Located): Promise<Located[]> {
+  const array = at.part === 'array' ? await readArray(q, at.id) : undefined;
+  if (array === undefined) return [at];
+  const found: Located[] = [];
+  for (const { n } of elementsIn(array)) {
+    const element = await findElement(q, array, n);
+    if (element !== undefined && (element.piece.at.n > 0 || element.state === 'running')) found.push(elementAt(array, n, element));
+  }
+  return found;
 }
 
 function exitOf(failures: number, selection: Awaited<ReturnType<typeof select>>, alone: boolean): number {

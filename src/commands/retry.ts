@@ -31,7 +31,8 @@ export const command = defineCommand({
       filters: true,
       asks: true,
       rehearse: (q, { at }) => rehearseRetry(q, at, delayMs),
-      change: (q, { id }) => retryTask(q, id, { by: byOf(ctx.system), ...(delayMs === undefined ? {} : { delayMs }) }),
+      change: (q, { id }) =>
+        retryTask(q, id, { by: byOf(ctx.system), failed: ctx.flags.failed === true, ...(delayMs === undefined ? {} : { delayMs }) }),
     });
   },
 });

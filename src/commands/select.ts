@@ -236,6 +236,8 @@ export async function passes(q: Queue, filters: Filters, at: Located): Promise<b
     submittedAt: idTime(at.id),
   };
   const { states, failed, since } = filters;
+  // Some of its elements may have failed while others run.
+  if (failed === true && at.part === 'array' && ((await readArray(q, at.id))?.counts.failed ?? 0) > 0) row.state = 'failed';
   if (!matcher({ states, failed, since })(row)) return false;
   if (namesSuffice(filters, [at.state])) return matcher(filters)(row);
   const task = await readTaskQuietly(q, at.part === undefined ? at : await fileOf(q, at));

@@ -8,7 +8,7 @@ import { newTally } from '../task/decide.ts';
 import { isTerminal, type Outcome, type Task } from '../task/types.ts';
 import { findElement, readArray, type ArrayNow, type ElementAt } from './array.ts';
 import { locate, type Located } from './find.ts';
-import { isGone } from './fsx.ts';
+import { isGone, listOrEmpty } from './fsx.ts';
 import { itemLine } from './items.ts';
 import { baseId, pieceId, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
@@ -150,6 +150,13 @@ export async function viewElement(
   const task: Task = { ...array.task, id: at.id };
   const outcomes = found.piece.at.n > 0 ? await readOutcomesOf(q, at) : [];
   if (found.line !== undefined && found.line.state !== 'again') outcomes.push(outcomeOfLine(found.line, at.id, at.n, ''));
+  if (!brief) {
+    for (const line of await earlierLines(q, array.id, n)) {
+      if (line.state !== 'again' && outcomes.every((o) => o.attempt !== line.attempt && o.startedAt !== line.startedAt))
+        outcomes.push(outcomeOfLine(line, at.id, line.attempt, ''));
+    }
+    outcomes.sort((a, b) => a.attempt - b.attempt);
+  }
   const last = outcomes.at(-1);
   const why =
     last === undefined || last.attempt !== at.n || at.state === 'held' || at.state === 'skipped' || at.state === 'canceled'
@@ -165,6 +172,23 @@ export async function viewElement(
   }
   const view = compose(shown, at, outcomes, why, now, brief ? [] : await readNotes(q, at.id));
   return { view, at };
+}
+
+/** What journals of all attempts say of an element: of each attempt the one whose piece began nearest before it. */
+async function earlierLines(q: Queue, id: string, n: number): Promise<Ended[]> {
+  const nearest = new Map<number, number>();
+  for (const name of await listOrEmpty(q.fsx, q.lay.runs(id))) {
+    const m = name.startsWith(`${id}.`) ? /\.(\d+)\.a(\d+)\.ndjson$/.exec(name) : null;
+    if (m === null || Number(m[1]) > n) continue;
+    const attempt = Number(m[2]);
+    nearest.set(attempt, Math.max(nearest.get(attempt) ?? 0, Number(m[1])));
+  }
+  const found: Ended[] = [];
+  for (const [attempt, lo] of nearest) {
+    const line = (await readJournal(q, { base: id, lo }, attempt))?.ended.get(n);
+    if (line !== undefined) found.push(line);
+  }
+  return found;
 }
 
 /** An outcome file that says what a line of a journal says. */

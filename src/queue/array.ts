@@ -39,6 +39,8 @@ export interface ArrayNow {
   pieces: PieceAt[];
   counts: Counts;
   state: State;
+  /** Whether its pieces covered each element exactly once when they were read. */
+  isWhole: boolean;
   /** What running pieces have written down so far, by their file. */
   journals: Map<string, Journal>;
 }
@@ -61,7 +63,8 @@ export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefi
       continue;
     }
     seen = await countUp(q, id, task, task.many, pieces);
-    if (covers(seen)) return seen;
+    seen.isWhole = covers(seen);
+    if (seen.isWhole) return seen;
     await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * AGAIN_MS : AGAIN_MS));
   }
   return seen;
@@ -156,7 +159,7 @@ async function countUp(q: Queue, id: string, task: Task, many: Many, pieces: Pie
   }
   const missing = many.size - Object.values(counts).reduce((sum, n) => sum + n, 0);
   if (missing > 0) add('running', missing);
-  return { id, task, many, pieces, counts, state: stateOfAll(counts), journals };
+  return { id, task, many, pieces, counts, state: stateOfAll(counts), isWhole: false, journals };
 }
 
 /** One element: the entry that covers it, and its line where it has one. */
@@ -475,6 +478,26 @@ export async function releaseElements(
   });
   if (n === 0) throw wrong(range === undefined ? id : pieceId(id, lo, hi), array.state, 'release');
   return (await mustRead(q, id)).state;
+}
+
+/** Changes what does not run. */
+export async function setElements(q: Queue, id: string, range: Range | undefined, set: (pieceId: string) => Promise<void>): Promise<void> {
+  const array = await mustRead(q, id);
+  const [lo, hi] = range ?? WHOLE;
+  const done: Piece[] = [];
+  const n = await changeElements(q, id, lo, hi, {
+    verb: 'set',
+    from: ['queued', 'waiting', 'delayed', 'held'],
+    leave: (p) => done.some((d) => d.lo <= p.lo && p.hi <= d.hi),
+    whole: async (at) => {
+      await set(at.id);
+      done.push(pieceOf(at.id)!);
+      return true;
+    },
+  });
+  if (n > 0) return;
+  const state = range === undefined ? array.state : ((await findElement(q, array, lo))?.state ?? array.state);
+  throw wrong(range === undefined ? id : pieceId(id, lo, hi), state, 'set');
 }
 
 /** Ended elements run again, all of them or those that failed. */

@@ -9,7 +9,8 @@ import { erase, finishErase, removeTree } from './control.ts';
 import { dependants } from './depend.ts';
 import { buckets, entriesOf, everything, locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
-import { bucketEnd, idTime } from './layout.ts';
+import { baseId, bucketEnd, idTime, isPiece } from './layout.ts';
+import { eraseArray, readArray } from './array.ts';
 import { sweepKeys } from './keys.ts';
 import type { Queue } from './open.ts';
 import { readOutcome } from './outcome.ts';
@@ -58,9 +59,11 @@ export async function collect(q: Queue, options: GcOptions): Promise<GcReport> {
 
 async function collectTasks(q: Queue, options: GcOptions, now: number, report: GcReport): Promise<void> {
   const wanted = await wantedParents(q);
+  const arrays = new Map<string, boolean>();
   for (const state of TERMINAL) {
     const before = now - (state === 'done' ? options.keepMs : options.keepFailedMs);
     for await (const at of entriesOf(q, { state })) {
+      if (at.id.includes('.') && (await isOfArray(q, at, arrays))) continue;
       if (!(await endedBefore(q, at, state, before, now))) continue;
       const by = wanted.get(at.id) ?? (await waitingChild(q, at.id));
       if (by !== undefined) {
@@ -71,6 +74,49 @@ async function collectTasks(q: Queue, options: GcOptions, now: number, report: G
       report.removed.push(at.id);
       options.removed?.(at.id);
     }
+  }
+  for (const [id, is] of arrays) if (is) await collectArray(q, id, options, now, wanted.get(id) ?? (await waitingChild(q, id)), report);
+}
+
+/** Whether an entry is a piece of an array, which goes as a whole; each submission is asked once. */
+async function isOfArray(q: Queue, at: Located, known: Map<string, boolean>): Promise<boolean> {
+  const id = baseId(at.id);
+  let is = known.get(id);
+  if (is === undefined) {
+    is = isPiece(at.id) || (await readArray(q, id)) !== undefined;
+    known.set(id, is);
+  }
+  return is;
+}
+
+async function collectArray(
+  q: Queue,
+  id: string,
+  options: GcOptions,
+  now: number,
+  by: string | undefined,
+  report: GcReport,
+): Promise<void> {
+  const array = await readArray(q, id);
+  if (array === undefined || !isTerminal(array.state)) return;
+  const before = now - (array.state === 'done' ? options.keepMs : options.keepFailedMs);
+  if (idTime(id) > before && idTime(id) <= now) return;
+  for (const { at } of array.pieces) if ((await changedAt(q, at.file, now)) > before) return;
+  if (by !== undefined) {
+    report.needed.push({ id, by });
+    return;
+  }
+  if (!options.dryRun) await eraseArray(q, array);
+  report.removed.push(id);
+  options.removed?.(id);
+}
+
+async function changedAt(q: Queue, path: string, otherwise: number): Promise<number> {
+  try {
+    return (await q.fsx.stat(path)).ctimeMs;
+  } catch (error) {
+    if (isGone(error)) return otherwise;
+    throw error;
   }
 }
 

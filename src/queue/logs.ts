@@ -3,7 +3,9 @@
  * where the reader was, and opened anew for each look, which is what makes other machines' writes visible over NFS.
  */
 import fs from 'node:fs';
+import { findElement, readArray } from './array.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
+import { pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 
 const PIECE_BYTES = 262_144;
@@ -46,6 +48,32 @@ export async function readFrom(path: string, from: number, take: (piece: Uint8Ar
     await file.close();
   }
   return at;
+}
+
+/** Where the output of an element lies that ran as one of many: bytes in the log of its chunk. */
+export interface Slice {
+  path: string;
+  from: number;
+  bytes: number;
+}
+
+/** Undefined: it has no output there. */
+export async function keptOutput(q: Queue, id: string): Promise<Slice | undefined> {
+  const piece = pieceOf(id);
+  const array = piece === undefined ? undefined : await readArray(q, piece.base);
+  const log = array === undefined ? undefined : (await findElement(q, array, piece!.lo))?.line?.log;
+  return log === undefined || log.file.includes('/')
+    ? undefined
+    : { path: `${q.lay.runs(piece!.base)}/${log.file}`, from: log.from, bytes: log.bytes };
+}
+
+export async function readSlice({ path, from, bytes }: Slice, take: (piece: Uint8Array) => boolean): Promise<void> {
+  let left = bytes;
+  await readFrom(path, from, (piece) => {
+    const part = piece.subarray(0, left);
+    left -= part.length;
+    return take(part) && left > 0;
+  });
 }
 
 const NEWLINE = 0x0a;

@@ -7,7 +7,7 @@
 import { TqError } from '../errors.ts';
 import { isTerminal, type State, type Task } from '../task/types.ts';
 import { bury } from './bury.ts';
-import { cancelHere, carryCancel, readCancel } from './cancel.ts';
+import { cancelHere, carryCancel, partOf, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
@@ -46,7 +46,12 @@ export function changed(task: Task, change: Change, now: number): Task {
 export async function setTask(q: Queue, facts: HostFacts, id: string, change: Change): Promise<void> {
   for (let round = 0; round < 20; round++) {
     const at = await locate(q, id, round > 0);
-    if (at === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
+    if (at === undefined) {
+      const part = await partOf(q, id);
+      if (part === undefined) throw new TqError('NOT_FOUND', `no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
+      const { setElements } = await import('./array.ts');
+      return setElements(q, part.id, part.range, (piece) => setTask(q, facts, piece, change));
+    }
     if (isTerminal(at.state) || at.state === 'running') {
       throw new TqError('WRONG_STATE', `cannot set ${id}: it is ${at.state}`, {
         hint: at.state === 'running' ? 'a running task cannot be changed' : `tq retry ${id} runs it again`,

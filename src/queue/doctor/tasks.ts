@@ -7,15 +7,17 @@ import { errnoOf } from '../../errors.ts';
 import { formatDuration } from '../../task/duration.ts';
 import { serverNowOrLocal } from '../clock.ts';
 import { confirmKey, dropKeyLock, isBeingSubmitted, settleKey } from '../keys.ts';
-import { afterTerminal, endedState, judge, reviveDependants, tryRelease } from '../depend.ts';
+import { readArray } from '../array.ts';
+import { afterTerminal, endedState, judge, parentState, reviveDependants, tryRelease } from '../depend.ts';
 import { locate, shownState, type Located } from '../find.ts';
 import { isGone, listOrEmpty } from '../fsx.ts';
 import {
+  baseId,
   bucketOf,
-  entryName,
   parseDueMinute,
   parseDueSecond,
   parseEntry,
+  parseRest,
   parsePrio,
   queueOfLane,
   type Place,
@@ -46,7 +48,8 @@ export async function examineTasks(x: Examination): Promise<void> {
   await examineSuspects(x, seen.suspects);
   await examineDelayed(x, seen);
   await examineLanes(x, seen.lanes);
-  await examineRuns(x, seen.ids);
+  await examineRuns(x, seen);
+  await examineArrays(x, seen.arrays);
   await examineKeyLocks(x);
   const put = (await listOrEmpty(x.q.fsx, x.q.lay.quarantine)).filter((name) => !name.endsWith('.reason'));
   if (put.length > 0) {
@@ -58,6 +61,8 @@ export async function examineTasks(x: Examination): Promise<void> {
 
 interface Seen {
   ids: Set<string>;
+  /** Submissions of many elements. */
+  arrays: Set<string>;
   /** Ids that were met more than once. */
   twice: Set<string>;
   /** Tasks that wait for something that has happened, perhaps. */
@@ -73,7 +78,15 @@ const OVERDUE_MS = 60_000;
 
 async function examineEntries(x: Examination): Promise<Seen> {
   const { q } = x;
-  const seen: Seen = { ids: new Set(), twice: new Set(), suspects: [], lanes: new Map(), overdue: [], nowMs: await serverNowOrLocal(q) };
+  const seen: Seen = {
+    ids: new Set(),
+    arrays: new Set(),
+    twice: new Set(),
+    suspects: [],
+    lanes: new Map(),
+    overdue: [],
+    nowMs: await serverNowOrLocal(q),
+  };
   for (const room of ROOMS) {
     for await (const hit of filesOf(x, room, `${q.dir}/${room.base}`, [])) {
       if (hit.kind === 'entry') await examineEntry(x, seen, hit.at);
@@ -115,6 +128,7 @@ async function examineEntry(x: Examination, seen: Seen, at: Located): Promise<vo
     return;
   }
   const task = parsed.value;
+  if (task.many !== undefined) seen.arrays.add(baseId(at.id));
   if (at.place.state === 'queued') {
     const lane = seen.lanes.get(at.place.lane);
     if (lane === undefined) seen.lanes.set(at.place.lane, { count: 1, file: at.file });
@@ -316,7 +330,7 @@ async function keyNotHeld(q: Queue, at: Located, task: Task, holder: string | un
 async function stuck(q: Queue, at: Located, task: Task): Promise<Wrong | undefined> {
   const parents = task.after ?? [];
   const states: Array<TerminalState | undefined> = [];
-  for (const p of parents) states.push(await endedState(q, p.id, true));
+  for (const p of parents) states.push(await parentState(q, p, true));
   for (const [i, p] of parents.entries()) {
     if (states[i] !== undefined || (await locate(q, p.id, true)) !== undefined) continue;
     return { code: 'parent-missing', message: `${at.id} waits for ${p.id}, which is nowhere`, fix: `tq cancel ${at.id}` };
@@ -338,7 +352,7 @@ async function forgotten(q: Queue, at: Located, task: Task): Promise<Wrong | und
   const parent = (await readWhy(q, at.id, at.n, 'skipped'))?.parent;
   if (parent === undefined) return undefined;
   const states: Array<TerminalState | undefined> = [];
-  for (const p of task.after ?? []) states.push(await endedState(q, p.id, true));
+  for (const p of task.after ?? []) states.push(await parentState(q, p, true));
   if (judge(task.after ?? [], states).kind === 'skip') return undefined;
   return {
     code: 'forgotten',
@@ -403,15 +417,15 @@ async function registered(q: Queue): Promise<WorkerFile[]> {
 }
 
 /** What is recorded of attempts must belong to a task: one that is nowhere is lost. */
-async function examineRuns(x: Examination, ids: ReadonlySet<string>): Promise<void> {
+async function examineRuns(x: Examination, { ids, arrays }: Seen): Promise<void> {
   const { q } = x;
   const told = new Set<string>();
   const set = new Set((await listOrEmpty(q.fsx, q.lay.quarantine)).map((name) => name.split('.')[0]!));
   for (const a of await listOrEmpty(q.fsx, `${q.dir}/runs`)) {
     for (const b of await listOrEmpty(q.fsx, `${q.dir}/runs/${a}`)) {
       for (const name of await listOrEmpty(q.fsx, `${q.dir}/runs/${a}/${b}`)) {
-        const id = /^([0-9a-z]{10,16}(?:\.\d{1,9})?)\.a\d+\./.exec(name)?.[1];
-        if (id === undefined || ids.has(id) || told.has(id) || set.has(id.split('.')[0]!)) continue;
+        const id = /^([0-9a-z]{10,16}(?:\.\d{1,9}(?:-\d{1,9})?)?)\.a\d+\./.exec(name)?.[1];
+        if (id === undefined || ids.has(id) || arrays.has(baseId(id)) || told.has(id) || set.has(id.split('.')[0]!)) continue;
         told.add(id);
         if ((await locate(q, id, true)) !== undefined || (await goneMark(q, id))) continue;
         await found(x, {
@@ -423,6 +437,22 @@ async function examineRuns(x: Examination, ids: ReadonlySet<string>): Promise<vo
         });
       }
     }
+  }
+}
+
+/** Every element of an array is covered by exactly one entry. What moves is looked at again before it is called wrong. */
+async function examineArrays(x: Examination, arrays: ReadonlySet<string>): Promise<void> {
+  for (const id of arrays) {
+    const array = await readArray(x.q, id);
+    if (array === undefined || array.isWhole) continue;
+    const pieces = array.pieces.map((p) => p.at.id.slice(id.length + 1)).join(' ');
+    await found(x, {
+      level: 'error',
+      code: 'array-cover',
+      message: `the pieces of ${id} do not cover each of its ${array.many.size} elements once: ${pieces.slice(0, 200)}`,
+      file: array.pieces[0]!.at.file,
+      fix: 'look which file is missing or there twice',
+    });
   }
 }
 
@@ -449,7 +479,7 @@ interface Room {
   place(parts: readonly string[]): Place | undefined;
 }
 
-const BUCKET = [/^[0-9a-z]{4}$/, /^[0-9a-z]{2}$/];
+const BUCKET = [/^[0-9a-z]{4}$/, /^[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d+)?$/];
 
 const ROOMS: readonly Room[] = [
   {
@@ -486,6 +516,7 @@ async function* filesOf(x: Examination, room: Room, dir: string, parts: readonly
     const place = room.place(parts);
     // What a tq set has staged beside its entry; left over, it goes with the session.
     if (place?.state === 'running' && name.endsWith(NEW) && isSetSession(place.session)) continue;
+    if (place?.state === 'running' && parseRest(name) !== undefined) continue;
     if (parts.length < room.shapes.length) {
       if (e !== undefined && !e.cancel && !(await isDirectory(q, file))) yield { kind: 'misplaced', file, id: e.id, n: e.n, place };
       else if (e === undefined && room.shapes[parts.length]!.test(name) && (await isDirectory(q, file)))
@@ -495,8 +526,7 @@ async function* filesOf(x: Examination, room: Room, dir: string, parts: readonly
     else if (e.cancel) continue;
     else if (place?.state !== 'running' && parts.slice(-2).join('/') !== bucketOf(e.id))
       yield { kind: 'misplaced', file, id: e.id, n: e.n, place };
-    else if (place !== undefined)
-      yield { kind: 'entry', at: { id: e.id, n: e.n, state: shownState(place), place, file: `${dir}/${entryName(e.id, e.n)}` } };
+    else if (place !== undefined) yield { kind: 'entry', at: { id: e.id, n: e.n, state: shownState(place), place, file } };
   }
 }
 
