@@ -5,7 +5,7 @@ import { TqError } from '../errors.ts';
 import type { Io } from '../print.ts';
 import { cancelTask, type CancelRequest, type CancelResult } from '../queue/cancel.ts';
 import { endedState } from '../queue/depend.ts';
-import { locate } from '../queue/find.ts';
+import { locateAny } from '../queue/array-view.ts';
 import type { Queue } from '../queue/open.ts';
 import { rehearseCancel } from '../queue/rehearse.ts';
 import { parseSession } from '../queue/session.ts';
@@ -85,7 +85,7 @@ async function untilCanceled(q: Queue, id: string, request: CancelRequest, syste
   let told = false;
   for (let pauseMs = q.network ? NETWORK_MS : FIRST_MS; ; pauseMs = Math.min(pauseMs * 1.5, Math.max(pauseMs, LONGEST_MS))) {
     await system.sleep(pauseMs);
-    const at = await locate(q, id, true);
+    const at = await locateAny(q, id, true);
     const state = at?.state ?? (await endedState(q, id, true));
     if (state === undefined) throw new TqError('NOT_FOUND', `no such task any more: ${id}`, { hint: 'it was removed' });
     if (state === 'canceled') return;

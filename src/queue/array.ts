@@ -539,16 +539,18 @@ export async function retryElements(
   await ring(q);
 }
 
-/** After elements have failed: cancels the rest when they are too many. */
-export async function checkFailures(q: Queue, id: string, many: Many): Promise<void> {
-  if (many.maxFails === undefined) return;
-  const failed = (await piecesOf(q, id)).filter((p) => p.at.state === 'failed').reduce((n, p) => n + countIn(many.numbers, p.lo, p.hi), 0);
-  if (!isTooMany(many.maxFails, failed, many.size)) return;
+/** After an element has failed: cancels the rest when they are too many. What was asked, if so. */
+export async function checkFailures(q: Queue, id: string, many: Many): Promise<CancelRequest | undefined> {
+  if (many.maxFails === undefined) return undefined;
+  const failed = (await readArray(q, id))?.counts.failed ?? 0;
+  if (!isTooMany(many.maxFails, failed, many.size)) return undefined;
+  const request: CancelRequest = { reason: `${failed} of ${many.size} elements failed`, now: false, by: null };
   try {
-    await cancelElements(q, id, undefined, { reason: `${failed} of ${many.size} elements failed`, now: false, by: null });
+    await cancelElements(q, id, undefined, request);
   } catch (error) {
     if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
   }
+  return request;
 }
 
 /** Numbers and places of the elements in these states: what `--expand` lists. */

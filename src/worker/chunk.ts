@@ -10,7 +10,7 @@ import { cancelHere, type CancelRequest } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { afterTerminal } from '../queue/depend.ts';
-import { readMarks } from '../queue/array.ts';
+import { checkFailures, readMarks } from '../queue/array.ts';
 import { isGone, mkdirp } from '../queue/fsx.ts';
 import { baseId, entryName, pieceId, pieceOf, type Piece, type Place } from '../queue/layout.ts';
 import { lostOutcome } from '../queue/bury.ts';
@@ -332,6 +332,7 @@ async function record(w: Worker, c: Chunk, run: Run, task: Task, n: number, resu
       const line = lineOf(outcome, n, await keepOutput(w, c, s));
       await write(w, c, formatLine(line));
       c.journal.ended.set(n, line);
+      if (line.state === 'failed') await afterFailure(w, c.piece.base, c.many);
       return;
     } catch (error) {
       if (failures === 0) w.log(`${run.key}: cannot be recorded (${String(error)}): tried again`);
@@ -339,6 +340,13 @@ async function record(w: Worker, c: Chunk, run: Run, task: Task, n: number, resu
       await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 100 * 2 ** Math.min(failures, 7)) * (0.9 + 0.2 * Math.random())));
     }
   }
+}
+
+/** Too many failures cancel the rest: what this worker has of it is not begun any more at once. */
+export async function afterFailure(w: Worker, id: string, many: Many): Promise<void> {
+  const request = await checkFailures(w.q, id, many);
+  if (request === undefined) return;
+  for (const c of w.chunks.filter((other) => other.piece.base === id)) await cancelIn(w, c, '', c.piece.lo, c.piece.hi, request);
 }
 
 function lineOf(o: Outcome, n: number, log: Ended['log']): Ended {
@@ -539,7 +547,7 @@ export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
 
 /** A request to cancel elements of a chunk: those that run are ended, those that have not begun are written down as canceled. */
 export async function cancelIn(w: Worker, c: Chunk, name: string, lo: number, hi: number, request: CancelRequest): Promise<void> {
-  c.cancels.add(name);
+  if (name !== '') c.cancels.add(name);
   for (const run of w.runs.values()) {
     if (run.chunk !== c || run.finishing || (run.cause !== null && run.cause !== 'canceled')) continue;
     const { lo: n } = pieceOf(run.claimed.id)!;

@@ -8,7 +8,7 @@ import { retriedBetween } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { mkdirp, isGone, isOfEntry } from '../queue/fsx.ts';
-import { randomText } from '../queue/layout.ts';
+import { baseId, randomText } from '../queue/layout.ts';
 import { readClaimed, settle, tallyBefore } from '../queue/outcome.ts';
 import { spool, unspool } from '../queue/spool.ts';
 import { rmdirIfEmpty } from '../queue/steps.ts';
@@ -17,6 +17,7 @@ import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts'
 import { parseDuration } from '../task/duration.ts';
 import type { Next, Outcome, Tally, Task } from '../task/types.ts';
 import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask } from './child.ts';
+import { afterFailure } from './chunk.ts';
 import { everyoneElseRejected } from './others.ts';
 import { heartbeat, queueIsThere } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
@@ -456,6 +457,7 @@ export async function settleWith(w: Worker, run: Run, task: Task, r: Result): Pr
       const s = await settle(q, w.session, outcome, task);
       if (s.outcome.nonce !== outcome.nonce) w.log(`${run.key}: its outcome was published by another before: mine is discarded`);
       run.kept = null;
+      if (s.next.state === 'failed' && task.many !== undefined && s.move === 'moved') await afterFailure(w, baseId(task.id), task.many);
       if (s.next.state === 'delayed') w.lookAtDueAt = Math.min(w.lookAtDueAt, s.next.dueAt);
       if (failures > 0) {
         unspool(q, w.session, outcome);

@@ -98,10 +98,10 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
     let mine: string | undefined = whole;
     let end = hi;
     if (hi > lo && safe) {
-      for (const last of [Math.min(hi, lo + (config.takes ?? 1) - 1), lo]) {
-        if (last >= end || mine === undefined) continue;
-        mine = yield* cut(run, lo, last, end, n);
-        end = last;
+      for (const keep of [Math.min(hi, lo + (config.takes ?? 1) - 1), lo]) {
+        if (keep >= end || mine === undefined) continue;
+        mine = yield* cut(run, lo, keep, end, n);
+        end = keep;
       }
     } else if (hi > lo) mine = yield* cutNaively(run, lo, hi, n);
     if (mine === undefined || (yield* create(`log/A.${lo}.a${n}`, session)) !== 'made') return;
@@ -112,9 +112,9 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
   }
 
   /** Stage, commit by one rename, publish by one rename; when the rest is out for certain, mine gets a plain name. */
-  function* cut(run: string, lo: number, last: number, hi: number, n: number): Proc<string | undefined> {
-    const rest = nameOf(last + 1, hi, n);
-    const mine = `A.${lo}-${last}+${last + 1}-${hi}.a${n}`;
+  function* cut(run: string, lo: number, end: number, hi: number, n: number): Proc<string | undefined> {
+    const rest = nameOf(end + 1, hi, n);
+    const mine = `A.${lo}-${end}+${end + 1}-${hi}.a${n}`;
     if ((yield* link(`${run}/${rest}.rest`, '')) === 'gone') return undefined;
     if (!(yield* rename(`${run}/${nameOf(lo, hi, n)}`, `${run}/${mine}`)) && (yield* strong(run))?.includes(mine) !== true)
       return undefined;
@@ -122,7 +122,7 @@ export function carveScenario(config: CarveConfig): Scenario<Notes> {
       const now = yield* strong(run);
       if (now === undefined || now.includes(`${rest}.rest`)) return undefined;
     }
-    return yield* plain(run, mine, nameOf(lo, last, n));
+    return yield* plain(run, mine, nameOf(lo, end, n));
   }
 
   function* plain(run: string, mine: string, name: string): Proc<string | undefined> {
