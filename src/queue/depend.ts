@@ -8,6 +8,7 @@ import { isTerminal, TERMINAL, type Parent, type Task, type TerminalState } from
 import { retriedBetween } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
+import { sweepFollowUps } from './follow.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
 import { flatBucket } from './layout.ts';
 import type { Queue } from './open.ts';
@@ -199,9 +200,10 @@ const sweptTo = new WeakMap<Queue, Partial<Record<'waiting' | 'skipped', string>
 
 /**
  * The sweep: every waiting task looks at its parents again, and every skipped one whether they still ask for that (a retry of a
- * parent may have died, or failed, before it came to its children). Stops at `until` (monotonic ms) and says whether it got through.
+ * parent may have died, or failed, before it came to its children). First of all the follow-ups whose endings were cut short. Stops at `until` (monotonic ms) and says whether it got through.
  */
 export async function sweepWaiting(q: Queue, until = Number.POSITIVE_INFINITY): Promise<boolean> {
+  await sweepFollowUps(q);
   const waiting = await sweep(q, 'waiting', until, (id) => tryRelease(q, id, true));
   const skipped = await sweep(q, 'skipped', until, (id) => unskip(q, id));
   return waiting && skipped;

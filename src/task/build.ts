@@ -409,11 +409,6 @@ const LATER = [
   'limit',
   'gpus',
   'handler',
-  'step',
-  'fallback',
-  'on-success',
-  'on-failure',
-  'on-cancel',
 ] as const;
 
 /** Throws REFUSED for a flag that this version would have to ignore. */

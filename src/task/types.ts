@@ -114,6 +114,24 @@ export interface Task {
   onCancel?: string;
   noInputs?: boolean;
   traceparent?: string;
+  /** Of a follow-up task: the ending that made it. */
+  cause?: Cause;
+}
+
+export type FollowKind = 'on-success' | 'on-failure' | 'on-cancel';
+
+/** How a task ended, as what comes after it is told. */
+export interface Ending {
+  outcome: OutcomeKind;
+  exitCode: number | null;
+  error: string | null;
+}
+
+/** The ending of a task, once for each `id`, `attempt` and `kind`. */
+export interface Cause extends Ending {
+  id: string;
+  attempt: number;
+  kind: FollowKind;
 }
 
 /** Where a task goes when an attempt has ended; every helper makes this same move. */
@@ -135,6 +153,8 @@ export interface Tally {
   firstStartedAt: number | null;
   /** Workers that could not start it, for "rejected by every live worker". */
   rejectedBy: string[];
+  /** The retries are used up, and what runs next is the fallback; what it is told of the failure. */
+  fallback?: Ending;
 }
 
 /** `runs/.../X.aN.json`: how attempt N ended. Write-once. */
@@ -162,7 +182,10 @@ export interface Outcome {
   reason: string | null;
   result?: unknown;
   progress?: Progress;
+  /** The step that it ended in, from 1. */
   step?: number;
+  /** What ran was the fallback. */
+  fallback?: true;
   next: Next;
   tally: Tally;
 }
