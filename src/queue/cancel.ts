@@ -52,7 +52,7 @@ export async function cancelHere(q: Queue, at: Located, request: CancelRequest):
 
 /** Moves a task that does not run to a terminal place, frees its key, tells its dependants and lets its follow-up go. False: it was moved meanwhile. */
 export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state: 'canceled' | 'skipped' | 'done'): Promise<boolean> {
-  const follow = await prepareFollowUp(q, task, at.n, state, async () => ({
+  const follow = await prepareFollowUp(q, task, at.n, at.file, state, async () => ({
     outcome: state === 'canceled' ? 'canceled' : 'succeeded',
     exitCode: null,
     error: state === 'done' ? null : ((await readWhy(q, at.id, at.n, state))?.reason ?? null),

@@ -32,26 +32,37 @@ import { queuedPlace } from './task-file.ts';
 
 type Hooked = Pick<Task, 'onSuccess' | 'onFailure' | 'onCancel'>;
 
-const HOOKS: Partial<Record<State, { kind: FollowKind; field: keyof Hooked }>> = {
-  done: { kind: 'on-success', field: 'onSuccess' },
-  failed: { kind: 'on-failure', field: 'onFailure' },
-  canceled: { kind: 'on-cancel', field: 'onCancel' },
-};
+interface Hook {
+  state: State;
+  kind: FollowKind;
+  field: keyof Hooked;
+}
+
+const HOOKS: readonly Hook[] = [
+  { state: 'done', kind: 'on-success', field: 'onSuccess' },
+  { state: 'failed', kind: 'on-failure', field: 'onFailure' },
+  { state: 'canceled', kind: 'on-cancel', field: 'onCancel' },
+];
+
+function hookOf(kind: FollowKind): Hook {
+  return HOOKS.find((hook) => hook.kind === kind)!;
+}
 
 /** Which kind of follow-up a task has for this state, if any. */
 export function kindFor(task: Hooked, state: State): FollowKind | undefined {
-  const hook = HOOKS[state];
+  const hook = HOOKS.find((one) => one.state === state);
   return hook !== undefined && task[hook.field] !== undefined ? hook.kind : undefined;
 }
 
 /**
- * Before the terminal move of `task` at attempt `n`: makes sure that its follow-up lies ready. Returns its id, for
+ * Before the terminal move of `task` at attempt `n`, which lies in `file`: makes sure that its follow-up lies ready. Returns its id, for
  * `releaseFollowUp` after the move; undefined when nothing follows from such an ending.
  */
 export async function prepareFollowUp(
   q: Queue,
   task: Task,
   n: number,
+  file: string,
   state: State,
   ending: () => Ending | Promise<Ending>,
 ): Promise<string | undefined> {
@@ -61,10 +72,42 @@ export async function prepareFollowUp(
   const before = await readRecord(q, record);
   if (before !== undefined) return before;
   const cause: Cause = { id: task.id, attempt: n, kind, ...(await ending()) };
+  const owner = q.config.shared ? await ownerOf(q, file) : undefined;
+  if (owner !== undefined && owner !== process.geteuid?.()) cause.owner = owner;
   const id = await lay(q, draftOf(task, cause));
   const winner = await claimRecord(q, record, id);
   if (winner !== id) await unlinkQuietly(q.fsx, q.lay.follow(id));
   return winner;
+}
+
+async function ownerOf(q: Queue, file: string): Promise<number | undefined> {
+  try {
+    return (await q.fsx.stat(file)).uid;
+  } catch (error) {
+    // Ended by somebody else meanwhile, who saw it.
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether a follow-up that one user wrote for another one's task says what that task says, word for word: only then it may run as the
+ * other one. The task's own file tells, and who owns it.
+ */
+export async function isTrue(q: Queue, follow: Task): Promise<boolean> {
+  const { cause } = follow;
+  const at = cause?.owner === undefined ? undefined : await locate(q, cause.id);
+  if (cause === undefined || at === undefined || (await ownerOf(q, at.file)) !== cause.owner) return false;
+  const task = await readTaskAt(q, at.file, cause.id);
+  if (task === undefined || task[hookOf(cause.kind).field] === undefined) return false;
+  // Once for each ending, as every follow-up.
+  if ((await readRecord(q, q.lay.followed(cause.id, cause.attempt, cause.kind))) !== follow.id) return false;
+  const { schema: _schema, id: _id, submittedAt: _at, ...said } = follow;
+  return sorted(said) === sorted(draftOf(task, cause));
+}
+
+function sorted(value: object): string {
+  return JSON.stringify(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Writes the task into `follow/`, where it stays until its ending has come. */
@@ -81,7 +124,7 @@ async function lay(q: Queue, draft: TaskDraft): Promise<string> {
 
 /** The same place in the world as its cause, and otherwise a task like any other. */
 function draftOf(task: Task, cause: Cause): TaskDraft {
-  const text = task[HOOKS[cause.kind === 'on-success' ? 'done' : cause.kind === 'on-failure' ? 'failed' : 'canceled']!.field]!;
+  const text = task[hookOf(cause.kind).field]!;
   return {
     queue: task.queue,
     priority: task.priority,
@@ -165,7 +208,7 @@ export async function settleFollowUp(q: Queue, id: string): Promise<void> {
     if ((await endedState(q, cause.id, true)) === undefined) return;
   } else if (!isTerminal(at.state) && at.n <= cause.attempt) {
     return;
-  } else if (at.n === cause.attempt && HOOKS[at.state]?.kind === cause.kind) {
+  } else if (at.n === cause.attempt && hookOf(cause.kind).state === at.state) {
     if ((await claimRecord(q, q.lay.followed(cause.id, cause.attempt, cause.kind), id)) === id) {
       await releaseFollowUp(q, id);
       return;
@@ -194,14 +237,12 @@ export interface FollowUp {
   id: string;
 }
 
-const KINDS: readonly FollowKind[] = ['on-success', 'on-failure', 'on-cancel'];
-
 /** For people: the follow-ups that the endings of a task have made, oldest ending first. */
 export async function followUpsOf(q: Queue, task: Pick<Task, 'id'> & Hooked): Promise<FollowUp[]> {
   if (task.onSuccess === undefined && task.onFailure === undefined && task.onCancel === undefined) return [];
   const found: FollowUp[] = [];
   for (const name of await listOrEmpty(q.fsx, q.lay.runs(task.id))) {
-    const kind = KINDS.find((k) => name.endsWith(`.${k}`));
+    const kind = HOOKS.find((hook) => name.endsWith(`.${hook.kind}`))?.kind;
     if (kind === undefined || !name.startsWith(`${task.id}.a`)) continue;
     const attempt = Number(name.slice(task.id.length + 2, -kind.length - 1));
     const id = await readRecord(q, q.lay.followed(task.id, attempt, kind));

@@ -119,10 +119,12 @@ export interface Requirements {
   limits?: Array<{ name: string; n: number }>;
   handler?: string;
   vars?: string[];
+  /** A user's number: only a worker that runs the tasks of that user. */
+  user?: number;
 }
 
 export function requirementsOf(
-  task: Pick<Task, 'queue' | 'needs' | 'on' | 'worker' | 'mutex' | 'limits' | 'handler' | 'command' | 'steps' | 'fallback'>,
+  task: Pick<Task, 'queue' | 'needs' | 'on' | 'worker' | 'mutex' | 'limits' | 'handler' | 'command' | 'steps' | 'fallback' | 'cause'>,
 ): Requirements {
   const r: Requirements = { queue: task.queue };
   if (task.needs !== undefined && !isDefaultNeeds(task.needs)) r.needs = task.needs;
@@ -133,6 +135,7 @@ export function requirementsOf(
   if (task.handler !== undefined) r.handler = task.handler;
   const vars = varsIn([...task.command, ...(task.steps ?? []), task.fallback ?? '']);
   if (vars.length > 0) r.vars = vars;
+  if (task.cause?.owner !== undefined) r.user = task.cause.owner;
   return r;
 }
 

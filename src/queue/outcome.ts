@@ -79,7 +79,7 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
     return { outcome, next, move: 'gone' };
   }
   const terminal = isTerminal(next.state);
-  const follow = terminal ? await prepareFollowUp(q, known, attempt, next.state, () => endingOf(outcome, next)) : undefined;
+  const follow = terminal ? await prepareFollowUp(q, known, attempt, file, next.state, () => endingOf(outcome, next)) : undefined;
   const tokens = terminal && known.key !== undefined ? await tokensOf(q, known.key, id) : [];
   const moved = await move(q, file, q.lay.entry(placeOfNext(known, next), id, attempt));
   if (moved === 'moved' && terminal) {

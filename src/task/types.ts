@@ -132,6 +132,8 @@ export interface Cause extends Ending {
   id: string;
   attempt: number;
   kind: FollowKind;
+  /** On a shared queue, where another user than the one of the task made it: the one whom it is to run as. */
+  owner?: number;
 }
 
 /** Where a task goes when an attempt has ended; every helper makes this same move. */

@@ -1,9 +1,13 @@
 /** What one task can do beyond one command: steps, a fallback, follow-ups, results for the tasks after it, tasks of its own. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { cancelTask } from '../../src/queue/cancel.ts';
 import { bucketOf } from '../../src/queue/layout.ts';
+import type { Queue } from '../../src/queue/open.ts';
 import type { TaskView } from '../../src/queue/read.ts';
+import { submitTask } from '../../src/queue/submit.ts';
+import type { Task } from '../../src/task/types.ts';
 import { makeFarm, until, type Farm } from '../helpers/tq.ts';
 
 const sh = (line: string): string[] => ['--', 'sh', '-c', line];
@@ -393,6 +397,50 @@ describe('follow-ups', () => {
       expect(ran).toMatchObject({ code: 2, stdout: '' });
       expect(ran.stderr).toContain(flag);
     }
+  });
+});
+
+describe('follow-ups on a shared queue', () => {
+  /** The queue as a user sees it to whom the files of tasks belong to somebody else. */
+  const asAnother = (q: Queue): Queue => ({
+    ...q,
+    fsx: { ...q.fsx, stat: async (file) => ({ ...(await q.fsx.stat(file)), uid: (await q.fsx.stat(file)).uid + 1 }) },
+  });
+
+  it('D6: one that another user made for a task is run only by a worker that runs the tasks of its user', async () => {
+    const farm = await makeFarm({ shared: true });
+    const id = await farm.submit('--hold', '--on-cancel', 'touch ran', '--', 'true');
+    await cancelTask(asAnother(await farm.open()), id, { reason: null, now: false, by: null });
+    const [follow] = (await farm.show(id)).followUps;
+    expect((await farm.show(follow!.id)).cause).toMatchObject({ id, owner: process.getuid!() + 1 });
+    await drain(farm);
+    expect((await farm.show(follow!.id)).state).toBe('queued');
+    await drain(farm, '--run-users', 'any');
+    expect((await farm.show(follow!.id)).state).toBe('done');
+    expect(fs.existsSync(inDir(farm, 'ran'))).toBe(true);
+  });
+
+  it('D6: one that another user made runs as the user of the task only if it says what the task says, and once', async () => {
+    const farm = await makeFarm({ shared: true });
+    const id = await farm.submit('--hold', '--on-cancel', 'touch ran', '--', 'true');
+    const q = await farm.open();
+    // As another would see it whose tasks these are not; the file then is one in the name of the user who runs this test.
+    const other = { ...q, config: { ...q.config, shared: true } };
+    const geteuid = vi.spyOn(process, 'geteuid').mockReturnValue(process.getuid!() + 1);
+    await cancelTask(other, id, { reason: null, now: false, by: null });
+    geteuid.mockRestore();
+    const [made] = (await farm.show(id)).followUps;
+    const { cause, ...view } = await farm.show(made!.id);
+    expect(cause).toMatchObject({ owner: process.getuid!() });
+    const task = JSON.parse(fs.readFileSync(view.file, 'utf8')) as Task;
+    const { schema: _schema, id: _id, submittedAt: _at, ...honest } = task;
+    const forged = await submitTask(q, { ...honest, command: ['touch forged'] });
+    const twice = await submitTask(q, honest);
+    await drain(farm);
+    expect((await farm.show(made!.id)).state).toBe('done');
+    expect(fs.existsSync(inDir(farm, 'ran'))).toBe(true);
+    expect((await farm.show(forged.id)).state).toBe('queued');
+    expect((await farm.show(twice.id)).state).toBe('queued');
   });
 });
 
