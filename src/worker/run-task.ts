@@ -236,6 +236,8 @@ async function execute(
       closeInput(again);
       return null;
     }
+    // What it says begins here.
+    steps.outputFrom = fs.fstatSync(spec.stderr).size;
     const next = spawnFor(w, { ...spec, argv: stepArgv(w, task, steps.now), env: envNow(), stdin: again });
     if (next.kind === 'spawned') return next;
     rejected = next;
@@ -625,18 +627,18 @@ function saidBy(run: Run, r: Result, outcome: string): string | null {
   if (!r.started || (outcome !== 'failed' && outcome !== 'signaled')) return null;
   const text = r.place !== undefined && r.reports?.has('error') === true ? readReport(r.place.error)?.trim() : undefined;
   if (text !== undefined && text !== '') return text.slice(0, 500);
-  return r.output === undefined ? null : lastLine(r.output);
+  return r.output === undefined ? null : lastLine(r.output, r.steps?.outputFrom ?? 0);
 }
 
 const TAIL_BYTES = 4096;
 
-/** The last line that is not empty in the last 4 KB of a file, at most 500 characters. */
-function lastLine(path: string): string | null {
+/** The last line that is not empty in the last 4 KB of a file, behind its first `from` bytes, at most 500 characters. */
+function lastLine(path: string, from: number): string | null {
   try {
     const fd = fs.openSync(path, 'r');
     try {
       const { size } = fs.fstatSync(fd);
-      const buffer = Buffer.alloc(Math.min(size, TAIL_BYTES));
+      const buffer = Buffer.alloc(Math.min(Math.max(0, size - from), TAIL_BYTES));
       const n = fs.readSync(fd, buffer, 0, buffer.length, size - buffer.length);
       const line = buffer.toString('utf8', 0, n).trimEnd().split('\n').at(-1)?.trim() ?? '';
       return line === '' ? null : line.slice(0, 500);

@@ -18,6 +18,8 @@ export interface StepsSoFar {
   readonly total: number;
   /** The newest result of a finished step. */
   result: { value: unknown } | undefined;
+  /** Where the output of this step begins in the log, bytes. */
+  outputFrom: number;
 }
 
 /** Where attempt `attempt` begins: after the last step that was finished. */
@@ -28,7 +30,7 @@ export async function stepsSoFar(q: Queue, task: Task, attempt: number): Promise
   let now = 1;
   while (now <= total && has.has(now)) now++;
   const last = finished.findLast((f) => f.step < now && f.result !== undefined);
-  return { now, total, result: last === undefined ? undefined : { value: last.result } };
+  return { now, total, result: last === undefined ? undefined : { value: last.result }, outputFrom: 0 };
 }
 
 export function progressOf(steps: StepsSoFar): Progress {

@@ -63,6 +63,15 @@ describe('steps', () => {
     expect(await farm.ok(['logs', id])).toBe('b\nc\n');
   });
 
+  it('B5: the reason is what the failing step said, not what one before it did', async () => {
+    const farm = await makeFarm();
+    const silent = await submitSteps(farm, ['echo fine', 'exit 3']);
+    const loud = await submitSteps(farm, ['echo fine', 'echo broken; exit 3']);
+    await drain(farm);
+    expect((await farm.show(silent)).reason).toBe('exit code 3');
+    expect((await farm.show(loud)).reason).toBe('broken');
+  });
+
   it('B5: a retry by itself begins at the step that failed; after an end well all of them run again', async () => {
     const farm = await makeFarm();
     const id = await submitSteps(
