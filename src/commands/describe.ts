@@ -32,7 +32,7 @@ export function commandOf(view: TaskView): string {
   return visible(
     commandLine({
       command: view.command,
-      steps: view.steps,
+      steps: view.steps.map((s) => s.command),
       ...(view.shell === null ? {} : { shell: view.shell }),
       ...(view.script === null ? {} : { script: view.script }),
       ...(view.handler === null ? {} : { handler: view.handler }),

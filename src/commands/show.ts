@@ -5,7 +5,7 @@ import { printError, printJson, table, type Column, type Io } from '../print.ts'
 import { dependants, endedState } from '../queue/depend.ts';
 import { locate, type Located } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
-import { newCache, type AttemptView, type TaskView } from '../queue/read.ts';
+import { newCache, type AttemptView, type StepView, type TaskView } from '../queue/read.ts';
 import { readWhy } from '../queue/why.ts';
 import { formatDuration } from '../task/duration.ts';
 import { formatSize } from '../task/size.ts';
@@ -79,7 +79,11 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
     ['retries', view.retries === 0 ? '' : `${view.retries}, backoff ${visible(view.backoff)}`],
     ['limits', limitsText(view)],
     ['progress', progressText(view.progress)],
+    ['stopped at', stoppedAt(view)],
     ['result', view.result === null || view.result === undefined ? '' : visible(JSON.stringify(view.result))],
+    ['fallback', typeof view['fallback'] === 'string' ? visible(view['fallback']) : ''],
+    ['follows from', view.cause === null ? '' : `${view.cause.kind} of ${visible(view.cause.id)} (${view.cause.outcome})`],
+    ['followed by', await followUpsText(q, view)],
     ['waits for', await parentsText(q, view)],
     ['waited for by', await childrenText(q, view.id)],
     ['file', visible(view.file)],
@@ -88,7 +92,7 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
   const reason = view.reason === null || view.reason === '' ? '' : `: ${visible(view.reason)}`;
   let text = `${io.paint('bold', view.id)} ${state}${reason}\n`;
   for (const [title, value] of lines) if (value !== '') text += `  ${io.paint('dim', title.padEnd(wide))}  ${value}\n`;
-  if (view.steps.length > 0) text += section('steps', view.steps.map((step, i) => `${i + 1}  ${visible(step)}\n`).join(''), io);
+  if (view.steps.length > 0) text += section('steps', table(STEPS, view.steps.map(stepCells), io), io);
   if (view.attempts.length > 0)
     text += section(
       'attempts',
@@ -150,6 +154,18 @@ async function parentsText(q: Queue, view: TaskView): Promise<string> {
   return parts.join(', ');
 }
 
+/** The step that did not end well. */
+function stoppedAt({ steps }: TaskView): string {
+  const at = steps.find((s) => s.state === 'failed' || s.state === 'canceled');
+  return at === undefined ? '' : `step ${at.step} of ${steps.length}: ${visible(at.command)}`;
+}
+
+async function followUpsText(q: Queue, view: TaskView): Promise<string> {
+  const parts: string[] = [];
+  for (const { id, kind } of view.followUps) parts.push(`${visible(id)} (${kind}, ${await stateOf(q, id)})`);
+  return parts.join(', ');
+}
+
 /** More are counted, not looked at. */
 const MOST_CHILDREN = 50;
 
@@ -166,6 +182,26 @@ export async function stateOf(q: Queue, id: string): Promise<string> {
   return (await locate(q, id))?.state ?? (await endedState(q, id)) ?? 'gone';
 }
 
+const STEPS: readonly Column[] = [
+  { title: '#', align: 'right' },
+  { title: 'STATE', paint: stateStyle },
+  { title: 'EXIT' },
+  { title: 'TIME' },
+  { title: 'RESULT', shrinkTo: 16 },
+  { title: 'COMMAND', shrinkTo: 16 },
+];
+
+function stepCells(s: StepView): string[] {
+  return [
+    String(s.step),
+    s.state,
+    s.exitCode === null ? '' : String(s.exitCode),
+    s.durationMs === null ? '' : formatDuration(s.durationMs),
+    s.result === null ? '' : visible(JSON.stringify(s.result)),
+    visible(s.command),
+  ];
+}
+
 const ATTEMPTS: readonly Column[] = [
   { title: '#', align: 'right' },
   { title: 'OUTCOME', paint: outcomeStyle },
@@ -179,7 +215,10 @@ const ATTEMPTS: readonly Column[] = [
   { title: 'REASON', shrinkTo: 16 },
 ];
 
-function outcomeStyle(text: string): ReturnType<typeof stateStyle> {
+const FALLBACK = ' (fallback)';
+
+function outcomeStyle(cell: string): ReturnType<typeof stateStyle> {
+  const text = cell.replace(FALLBACK, '');
   if (text === 'succeeded') return 'green';
   if (text === 'running') return 'cyan';
   return text === 'canceled' || text === 'snoozed' || text === 'preempted' ? 'yellow' : 'red';
@@ -190,7 +229,7 @@ function attemptCells(a: AttemptView, now: number): string[] {
   const took = a.durationMs ?? (started === undefined ? undefined : (a.endedAt === null ? now : Date.parse(a.endedAt)) - started);
   return [
     String(a.attempt),
-    a.outcome ?? 'running',
+    (a.outcome ?? 'running') + (a.fallback ? FALLBACK : ''),
     a.signal ?? (a.exitCode === null ? '' : String(a.exitCode)),
     started === undefined ? '' : clockTime(started, now),
     took === undefined ? '' : formatDuration(took),

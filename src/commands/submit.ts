@@ -24,6 +24,11 @@ export const command = defineCommand({
     { command: "tq submit -c 'sort big.txt | uniq -c > counts.txt'", text: 'a line of shell' },
     { command: 'tq submit --retries 3 --timeout 2h --mem 8G -- ./train.sh', text: 'tried up to four times, on a worker with 8G to spare' },
     { command: 'tq submit --after $id --in 10m -- ./publish.sh', text: 'when that one is done, and not before ten minutes from now' },
+    { command: "tq submit --step './fetch' --step './train' --step './publish'", text: 'a retry begins after the last finished step' },
+    {
+      command: "tq submit --fallback ./slow.sh --on-failure 'mail -s $TQ_PARENT_ID me' -- ./fast.sh",
+      text: 'the last try, and a task for when that fails too',
+    },
     { command: 'tq submit --script job.sh -- input.csv', text: 'a script with its own #TQ lines, and its argument' },
   ],
   args: [],

@@ -8,13 +8,15 @@ import { newTally } from '../task/decide.ts';
 import { isTerminal, type Outcome, type Task } from '../task/types.ts';
 import { findElement, readArray, type ArrayNow, type ElementAt } from './array.ts';
 import { locate, type Located } from './find.ts';
+import { followUpsOf } from './follow.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { itemLine } from './items.ts';
 import { baseId, pieceId, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome } from './outcome.ts';
 import { readJournal, type Ended } from './pieces.ts';
-import { compose, readNow, readOutcomesOf, type ReadCache, type TaskView } from './read.ts';
+import { compose, readNow, readOutcomesOf, viewSteps, type ReadCache, type TaskView } from './read.ts';
+import { finishedSteps } from './step-record.ts';
 import { readNotes } from './control.ts';
 import { readWhy } from './why.ts';
 
@@ -63,7 +65,16 @@ export async function viewArray(q: Queue, id: string, brief: boolean): Promise<{
   const { task, many, counts, state, pieces } = array;
   const at = arrayAt(array);
   const why = pieces.length === 1 ? await readWhy(q, pieces[0]!.at.id, pieces[0]!.at.n, pieces[0]!.at.state) : undefined;
-  const view = compose({ ...task, id }, at, [], why, undefined, brief ? [] : await readNotes(q, id));
+  const view = compose(
+    { ...task, id },
+    at,
+    [],
+    why,
+    undefined,
+    brief ? [] : await readNotes(q, id),
+    [],
+    brief ? [] : await followUpsOf(q, { ...task, id }),
+  );
   view.array = arrayView(many.size, counts);
   const times = await timesOf(q, array);
   view.startedAt = times.from === undefined ? null : new Date(times.from).toISOString();
@@ -170,7 +181,9 @@ export async function viewElement(
   } catch {
     // Its items were removed: the template tells as much as there is.
   }
-  const view = compose(shown, at, outcomes, why, now, brief ? [] : await readNotes(q, at.id));
+  const steps =
+    shown.steps === undefined ? [] : viewSteps(shown.steps, at, outcomes, at.n > 0 ? await finishedSteps(q, at.id, at.n, true) : []);
+  const view = compose(shown, at, outcomes, why, now, brief ? [] : await readNotes(q, at.id), steps, []);
   return { view, at };
 }
 

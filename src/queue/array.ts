@@ -11,9 +11,10 @@ import { isTerminal, TERMINAL, type State, type Task, type TerminalState } from 
 import { serverNow } from './clock.ts';
 import type { CancelRequest } from './cancel.ts';
 import { reviveDependants } from './depend.ts';
+import { prepareFollowUp, releaseFollowUp } from './follow.ts';
 import { placesToLook, shownState, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
-import { baseId, bucketOf, cancelName, isBucket, parseEntry, parseRest, pieceId, pieceOf, type Piece, type Place } from './layout.ts';
+import { baseId, bucketOf, cancelName, isBucket, isId, parseEntry, parseRest, pieceId, pieceOf, type Piece, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
@@ -558,6 +559,36 @@ export function* elementsIn(array: ArrayNow): Generator<{ n: number; piece: Piec
   for (const piece of array.pieces.toSorted((a, b) => a.lo - b.lo)) {
     for (const n of numbersIn(array.many.numbers, piece.lo, piece.hi)) yield { n, piece };
   }
+}
+
+/**
+ * What follows from the end of the whole: its `--on-success`, `--on-failure` or `--on-cancel`, once for each ending. Safe for anyone at
+ * any time; done by who ends its last elements, and by the sweep where that one died.
+ */
+export async function endArray(q: Queue, id: string): Promise<void> {
+  if ((await arrayEnded(q, id)) === undefined) return;
+  const array = await readArray(q, id);
+  if (array === undefined || !array.isWhole || !isTerminal(array.state)) return;
+  const { task, many, pieces, counts, state } = array;
+  // Whatever begins again raises a number, and no number ever falls: each ending has its own sum.
+  const n = pieces.reduce((sum, p) => sum + p.at.n * countIn(many.numbers, p.lo, p.hi), 0);
+  const { many: _many, ...whole } = task;
+  const outcome = state === 'done' ? 'succeeded' : state === 'failed' ? 'failed' : 'canceled';
+  const error = state === 'failed' ? `${counts.failed} of ${many.size} failed` : null;
+  const follow = await prepareFollowUp(q, { ...whole, id }, n, pieces[0]!.at.file, state, () => ({ outcome, exitCode: null, error }), true);
+  if (follow !== undefined) await releaseFollowUp(q, follow);
+}
+
+/** The sweep: arrays that something follows from, and whose last owner may have died before it did that. */
+export async function sweepArrays(q: Queue): Promise<void> {
+  for (const id of await listOrEmpty(q.fsx, `${q.dir}/arrays`, q.network)) {
+    if (isId(id) && (await listOrEmpty(q.fsx, marksDir(q, id))).includes('hooks')) await endArray(q, id);
+  }
+}
+
+/** Made at submit where something follows from the end of the whole. */
+export async function markHooks(q: Queue, id: string): Promise<void> {
+  await createOnce(q, `${marksDir(q, id)}/hooks`, '');
 }
 
 /** Removes an ended array and all that belongs to it; its state and results stay in `gone/`. With `force` it is canceled first. */

@@ -6,6 +6,7 @@ import type { Outcome, Task } from '../task/types.ts';
 import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
+import { sweepFollowUps } from './follow.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
 import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
@@ -63,6 +64,8 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
     }
     if (await rmdirIfEmpty(q.fsx, dir)) {
+      // What its last endings were to make; the slow sweep comes to it too.
+      await sweepFollowUps(q).catch(() => undefined);
       await ring(q);
       return 'buried';
     }
@@ -161,6 +164,7 @@ export async function lostOutcome(
     reason,
     next,
     tally,
+    ...(before.fallback === undefined ? {} : { fallback: true as const }),
   };
 }
 

@@ -7,6 +7,7 @@ import { isTerminal, type Task } from '../task/types.ts';
 import { serverNow } from './clock.ts';
 import { afterTerminal } from './depend.ts';
 import { locate, type Located } from './find.ts';
+import { prepareFollowUp, releaseFollowUp, settleFollowUp } from './follow.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
 import { baseId, cancelName, entryName, pieceOf } from './layout.ts';
@@ -14,7 +15,7 @@ import type { Queue } from './open.ts';
 import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
 import { move, unlinkQuietly } from './steps.ts';
-import { writeWhy } from './why.ts';
+import { readWhy, writeWhy } from './why.ts';
 
 export interface CancelRequest {
   reason: string | null;
@@ -63,11 +64,20 @@ export async function cancelHere(q: Queue, at: Located, request: CancelRequest, 
   return endWithoutAttempt(q, at, task, 'canceled');
 }
 
-/** Moves a task that does not run to a terminal place, frees its key and tells its dependants. False: it was moved meanwhile. */
+/** Moves a task that does not run to a terminal place, frees its key, tells its dependants and lets its follow-up go. False: it was moved meanwhile. */
 export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state: 'canceled' | 'skipped' | 'done'): Promise<boolean> {
+  const follow = await prepareFollowUp(q, task, at.n, at.file, state, async () => ({
+    outcome: state === 'canceled' ? 'canceled' : 'succeeded',
+    exitCode: null,
+    error: state === 'done' ? null : ((await readWhy(q, at.id, at.n, state))?.reason ?? null),
+  }));
   const tokens = task.key === undefined ? [] : await tokensOf(q, task.key, task.id);
-  if ((await move(q, at.file, q.lay.entry({ state }, at.id, at.n))) !== 'moved') return false;
+  if ((await move(q, at.file, q.lay.entry({ state }, at.id, at.n))) !== 'moved') {
+    if (follow !== undefined) await settleFollowUp(q, follow);
+    return false;
+  }
   await freeTokens(q, tokens);
+  if (follow !== undefined) await releaseFollowUp(q, follow);
   await afterTerminal(q, task);
   return true;
 }

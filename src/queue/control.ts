@@ -8,14 +8,16 @@ import { cancelTask, endWithoutAttempt, partOf } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { linkToParents, releasedMark, reviveDependants, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
+import { ensureFollowUp } from './follow.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { admitRetried, keyHolder } from './keys.ts';
 import { baseOf, parentOf, randomText, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
-import { readOutcome, readTaskAt } from './outcome.ts';
+import { readTaskAt } from './outcome.ts';
+import { lastResult, readMark } from './result.ts';
 import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
-import { createOnce, move, readIfThere, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { createOnce, move, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { timedPlace } from './task-file.ts';
 import { readWhy, writeWhy } from './why.ts';
@@ -146,6 +148,7 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
         throw duplicateKey(task, holder);
       }
     }
+    await ensureFollowUp(q, task, at);
     const now = await serverNow(q);
     await createOnce(q, q.lay.retried(id, at.n), `${JSON.stringify({ at: now, by: options.by })}\n`);
     const dueAt = options.delayMs === undefined ? undefined : now + options.delayMs;
@@ -200,18 +203,14 @@ export async function removeTask(q: Queue, id: string, options: { force: boolean
  */
 export async function erase(q: Queue, at: Located): Promise<boolean> {
   // One that does not parse goes to quarantine by this, and stays there.
-  if ((await readTaskAt(q, at.file, at.id)) === undefined) return false;
+  const task = await readTaskAt(q, at.file, at.id);
+  if (task === undefined) return false;
+  await ensureFollowUp(q, task, at);
   const mark = `${q.lay.gone(at.id)}/${at.id}.${at.state}`;
   if ((await move(q, at.file, mark)) !== 'moved') return false;
   await rmdirIfEmpty(q.fsx, parentOf(at.file));
   await finishErase(q, mark);
   return true;
-}
-
-/** What `gone/<bucket>/<id>.<state>` holds: the result that later dependants may want, and while a removal is under way, of what. */
-interface Gone {
-  result?: unknown;
-  erasing?: { script?: string; stdin?: string };
 }
 
 /**
@@ -225,10 +224,11 @@ export async function finishErase(q: Queue, mark: string): Promise<boolean> {
   let gone = await readMark(q, mark);
   if (gone === undefined) return false;
   if ('schema' in gone) {
-    const { script, stdin } = gone as Partial<Task>;
-    const result = await lastResult(q, id, state);
+    const task = gone as Partial<Task>;
+    const { script, stdin } = task;
+    const result = await lastResult(q, id, { state });
     gone = {
-      ...(result === undefined ? {} : { result }),
+      ...(result === undefined ? {} : { result: result.value, ...(task.name === undefined ? {} : { name: task.name }) }),
       erasing: { ...(script === undefined ? {} : { script }), ...(stdin === undefined ? {} : { stdin }) },
     };
     // A result must outlive the files it is read from; without one a crash leaves nothing to lose.
@@ -245,30 +245,14 @@ export async function finishErase(q: Queue, mark: string): Promise<boolean> {
     if (blob !== undefined && /^[0-9a-z][0-9a-z.]{0,63}$/.test(blob)) await unlinkQuietly(q.fsx, q.lay.blob(blob));
   }
   await rmdirIfEmpty(q.fsx, q.lay.runs(id));
-  await replace(q, mark, gone.result === undefined ? '' : `${JSON.stringify({ result: gone.result })}\n`);
+  const { erasing: _erased, ...rest } = gone;
+  await replace(q, mark, rest.result === undefined ? '' : `${JSON.stringify(rest)}\n`);
   return true;
-}
-
-async function readMark(q: Queue, mark: string): Promise<Gone | undefined> {
-  const text = await readIfThere(q, mark);
-  if (text === undefined || text.trim() === '') return undefined;
-  try {
-    return JSON.parse(text) as Gone; // a task file that was moved here, or written by finishErase
-  } catch {
-    return { erasing: {} };
-  }
 }
 
 /** The attempt that a file in `runs/` is of; 0 for another task's. */
 function attemptIn(file: string, id: string): number {
   return file.startsWith(`${id}.a`) ? Number(/^\d+/.exec(file.slice(id.length + 2))?.[0] ?? 0) : 0;
-}
-
-/** The result with which a task ended: that of its release, else that of its newest attempt. */
-async function lastResult(q: Queue, id: string, state: State): Promise<unknown> {
-  const newest = Math.max(0, ...(await listOrEmpty(q.fsx, q.lay.runs(id), true)).map((file) => attemptIn(file, id)));
-  const why = await readWhy(q, id, newest, state);
-  return why?.result !== undefined ? why.result : (await readOutcome(q, id, newest))?.result;
 }
 
 /** `rm -r` through the door, for directories of our own whose depth is small; the task's own state directory may hold anything. */

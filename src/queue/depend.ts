@@ -8,6 +8,7 @@ import { isTerminal, TERMINAL, type Parent, type Task, type TerminalState } from
 import { retriedBetween } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
+import { isHooked, sweepFollowUps, type Hooked } from './follow.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
 import { baseId, flatBucket, isPiece } from './layout.ts';
 import type { Queue } from './open.ts';
@@ -172,7 +173,8 @@ export async function dependants(q: Queue, parentId: string): Promise<string[]> 
  * What follows from a task's having ended: its children look again, and its lock on other keys goes. A crash before it is made
  * good by the sweep of `waiting`.
  */
-export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'>): Promise<void> {
+export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys' | 'many' | keyof Hooked>): Promise<void> {
+  if (task.many !== undefined && isHooked(task)) await (await import('./array.ts')).endArray(q, baseId(task.id));
   for (const child of await dependants(q, baseId(task.id))) {
     try {
       // After a retry that died before it came to them, children may still be skipped.
@@ -239,9 +241,11 @@ const sweptTo = new WeakMap<Queue, Partial<Record<'waiting' | 'skipped', string>
 
 /**
  * The sweep: every waiting task looks at its parents again, and every skipped one whether they still ask for that (a retry of a
- * parent may have died, or failed, before it came to its children). Stops at `until` (monotonic ms) and says whether it got through.
+ * parent may have died, or failed, before it came to its children). First of all the follow-ups whose endings were cut short. Stops at `until` (monotonic ms) and says whether it got through.
  */
 export async function sweepWaiting(q: Queue, until = Number.POSITIVE_INFINITY): Promise<boolean> {
+  await sweepFollowUps(q);
+  await (await import('./array.ts')).sweepArrays(q);
   const waiting = await sweep(q, 'waiting', until, (id) => tryRelease(q, id, true));
   const skipped = await sweep(q, 'skipped', until, (id) => unskip(q, id));
   return waiting && skipped;

@@ -2,7 +2,7 @@
  * The names in a queue directory: where everything lies, how ids, entries, buckets, lanes and sessions are spelt, and how they
  * are read back. Pure text; nothing here touches a file.
  */
-import type { Needs, State, Task } from '../task/types.ts';
+import type { FollowKind, Needs, State, Task } from '../task/types.ts';
 
 /** Id = 9 characters of time in 100 microsecond units since the epoch, base 36 (good until 2291), then 5 random ones. */
 const ID_TIME_CHARS = 9;
@@ -169,10 +169,12 @@ export interface Requirements {
   limits?: Array<{ name: string; n: number }>;
   handler?: string;
   vars?: string[];
+  /** A user's number: only a worker that runs the tasks of that user. */
+  user?: number;
 }
 
 export function requirementsOf(
-  task: Pick<Task, 'queue' | 'needs' | 'on' | 'worker' | 'mutex' | 'limits' | 'handler' | 'command'>,
+  task: Pick<Task, 'queue' | 'needs' | 'on' | 'worker' | 'mutex' | 'limits' | 'handler' | 'command' | 'steps' | 'fallback' | 'cause'>,
 ): Requirements {
   const r: Requirements = { queue: task.queue };
   if (task.needs !== undefined && !isDefaultNeeds(task.needs)) r.needs = task.needs;
@@ -181,8 +183,9 @@ export function requirementsOf(
   if (task.mutex !== undefined) r.mutex = task.mutex;
   if (task.limits !== undefined && task.limits.length > 0) r.limits = task.limits;
   if (task.handler !== undefined) r.handler = task.handler;
-  const vars = varsIn(task.command);
+  const vars = varsIn([...task.command, ...(task.steps ?? []), task.fallback ?? '']);
   if (vars.length > 0) r.vars = vars;
+  if (task.cause?.owner !== undefined) r.user = task.cause.owner;
   return r;
 }
 
@@ -262,6 +265,12 @@ export interface Layout {
   errLog(id: string, n: number): string;
   outcome(id: string, n: number): string;
   retried(id: string, n: number): string;
+  /** What attempt `n` finished of a task with steps. */
+  steps(id: string, n: number): string;
+  /** Which task follows from the ending of `id` at attempt `n`. */
+  followed(id: string, n: number, kind: FollowKind): string;
+  /** A follow-up task before the ending that makes it. */
+  follow(id: string): string;
   /** Why a task was put into a state without an attempt: `<id>.a<N>.<state>.json`. */
   why(id: string, n: number, state: State): string;
   gone(id: string): string;
@@ -290,6 +299,7 @@ export const TOP_DIRS = [
   'keylocks',
   'lanes',
   'after',
+  'follow',
   'gone',
   'state',
   'notes',
@@ -334,6 +344,9 @@ export function makeLayout(root: string): Layout {
     errLog: (id, n) => `${runs(id)}/${id}.a${n}.err`,
     outcome: (id, n) => `${runs(id)}/${id}.a${n}.json`,
     retried: (id, n) => `${runs(id)}/${id}.a${n}.retried`,
+    steps: (id, n) => `${runs(id)}/${id}.a${n}.steps`,
+    followed: (id, n, kind) => `${runs(id)}/${id}.a${n}.${kind}`,
+    follow: (id) => `${root}/follow/${id}.json`,
     why: (id, n, state) => `${runs(id)}/${id}.a${n}.${state}.json`,
     gone: (id) => `${root}/gone/${bucketOf(id)}`,
     after: (id) => `${root}/after/${id}`,

@@ -4,8 +4,9 @@
  */
 import { errnoOf } from '../errors.ts';
 import { newTally } from '../task/decide.ts';
-import { isTerminal, type Next, type Outcome, type Tally, type Task } from '../task/types.ts';
+import { isTerminal, type Ending, type Next, type Outcome, type Tally, type Task } from '../task/types.ts';
 import { afterTerminal } from './depend.ts';
+import { prepareFollowUp, releaseFollowUp, settleFollowUp } from './follow.ts';
 import { isGone, isOfEntry, listOrEmpty, strongList } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
 import { cancelName, entryName } from './layout.ts';
@@ -78,12 +79,14 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
     return { outcome, next, move: 'gone' };
   }
   const terminal = isTerminal(next.state);
+  const follow = terminal ? await prepareFollowUp(q, known, attempt, file, next.state, () => endingOf(outcome, next)) : undefined;
   const tokens = terminal && known.key !== undefined ? await tokensOf(q, known.key, id) : [];
   const moved = await move(q, file, q.lay.entry(placeOfNext(known, next), id, attempt));
   if (moved === 'moved' && terminal) {
     await freeTokens(q, tokens);
+    if (follow !== undefined) await releaseFollowUp(q, follow);
     await afterTerminal(q, known);
-  }
+  } else if (follow !== undefined) await settleFollowUp(q, follow);
   if (moved === 'moved' && next.state === 'queued') await ring(q);
   if (asked) {
     if (moved === 'moved') await unlinkQuietly(q.fsx, cancel);
@@ -93,6 +96,15 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
     await carryCancel(q, session, id, attempt);
   }
   return { outcome, next, move: moved };
+}
+
+/** What follows from it is told how the attempt ended; a cancel between two tries is one. */
+function endingOf(outcome: Outcome, next: Next): Ending {
+  return {
+    outcome: next.state === 'canceled' ? 'canceled' : outcome.outcome,
+    exitCode: outcome.exitCode,
+    error: outcome.reason ?? next.reason ?? null,
+  };
 }
 
 /** Reads the task in an entry; one that does not parse is quarantined and undefined comes back, as when it is gone. */

@@ -2,17 +2,19 @@
  * Reading for people and scripts: the Task JSON of the command line, put together from the task file, the outcomes of its
  * attempts, the why-files and what its worker says of it now.
  */
-import { isTerminal, type Outcome, type Parent, type State, type Task } from '../task/types.ts';
+import { isTerminal, type Cause, type Outcome, type OutcomeKind, type Parent, type State, type Task } from '../task/types.ts';
 import { formatBackoff } from '../task/backoff.ts';
 import type { ArrayCounts } from '../task/many.ts';
 import { readNotes, type Note } from './control.ts';
 import { locate, type Located } from './find.ts';
+import { followUpsOf, type FollowUp } from './follow.ts';
 import { listOrEmpty } from './fsx.ts';
 import { baseId, DUE_QUANTUM_MS, parseEntry, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readState, readWorker, type RunningNow, type WorkerFile } from './registry.ts';
 import { parseSession } from './session.ts';
+import { finishedSteps, type FinishedStep } from './step-record.ts';
 import { readWhy, type Why } from './why.ts';
 
 export interface AttemptView {
@@ -29,6 +31,22 @@ export interface AttemptView {
   cpuMs: number | null;
   maxRssKb: number | null;
   reason: string | null;
+  /** What ran was the fallback. */
+  fallback: boolean;
+  /** Of a task with steps: the one that it ended in. */
+  step: number | null;
+}
+
+export interface StepView {
+  /** From 1. */
+  step: number;
+  command: string;
+  state: 'waiting' | 'running' | 'done' | 'failed' | 'canceled';
+  /** The attempt that ran it last. */
+  attempt: number | null;
+  exitCode: number | null;
+  durationMs: number | null;
+  result: unknown;
 }
 
 /** The Task JSON of cli `--json`. Fields are only ever added. */
@@ -73,11 +91,15 @@ export interface TaskView {
   on: string | null;
   /** Of many elements: how many are in which state. */
   array: ArrayCounts | null;
-  steps: string[];
+  steps: StepView[];
   backoff: string;
   expiresAt: string | null;
   deadlineMs: number | null;
   stallMs: number | null;
+  /** Of a follow-up task: the ending that made it. */
+  cause: Cause | null;
+  /** The tasks that its endings have made. */
+  followUps: FollowUp[];
   file: string;
   [more: string]: unknown;
 }
@@ -125,7 +147,46 @@ export async function viewLocated(q: Queue, at: Located, cache: ReadCache, brief
       : undefined;
   const now = at.place.state === 'running' && at.state === 'running' ? await readNow(q, at, cache) : undefined;
   const notes = brief ? [] : await readNotes(q, at.id);
-  return compose(task, at, outcomes, why, now, notes);
+  const steps =
+    task.steps === undefined ? [] : viewSteps(task.steps, at, outcomes, at.n > 0 ? await finishedSteps(q, at.id, at.n, true) : []);
+  const followUps = brief ? [] : await followUpsOf(q, task);
+  return compose(task, at, outcomes, why, now, notes, steps, followUps);
+}
+
+export function viewSteps(
+  commands: readonly string[],
+  at: Located,
+  outcomes: readonly Outcome[],
+  finished: ReadonlyArray<FinishedStep & { attempt: number }>,
+): StepView[] {
+  const byStep = new Map(finished.map((f) => [f.step, f]));
+  const last = outcomes.findLast((o) => o.step !== undefined);
+  // After a retry by a person that began anew, what an attempt before it said is over.
+  const first = commands.findIndex((_, i) => !byStep.has(i + 1)) + 1;
+  return commands.map((command, i) => {
+    const f = byStep.get(i + 1);
+    if (f !== undefined)
+      return {
+        step: i + 1,
+        command,
+        state: 'done',
+        attempt: f.attempt,
+        exitCode: f.exitCode,
+        durationMs: f.durationMs,
+        result: f.result ?? null,
+      };
+    const base = { step: i + 1, command, attempt: null, exitCode: null, durationMs: null, result: null };
+    if (i + 1 !== first) return { ...base, state: 'waiting' };
+    if (at.state === 'running' && last?.attempt !== at.n) return { ...base, state: 'running', attempt: at.n };
+    if (last?.step !== first) return { ...base, state: 'waiting' };
+    return { ...base, state: endedStep(last.outcome), attempt: last.attempt, exitCode: last.exitCode };
+  });
+}
+
+/** A step that its task's own fault did not end is run again. */
+function endedStep(outcome: OutcomeKind): StepView['state'] {
+  if (outcome === 'canceled') return 'canceled';
+  return outcome === 'lost' || outcome === 'preempted' || outcome === 'snoozed' || outcome === 'succeeded' ? 'waiting' : 'failed';
 }
 
 /** The outcomes of its attempts so far, oldest first. */
@@ -179,8 +240,11 @@ export function compose(
   why: Why | undefined,
   now: Now | undefined,
   notes: readonly Note[],
+  steps: StepView[],
+  followUps: FollowUp[],
 ): TaskView {
   const attempts: AttemptView[] = outcomes.filter(isAttempt).map(attemptView);
+  const last = outcomes.at(-1);
   if (now !== undefined && !outcomes.some((o) => o.attempt === at.n)) {
     attempts.push({
       attempt: at.n,
@@ -196,9 +260,10 @@ export function compose(
       cpuMs: null,
       maxRssKb: null,
       reason: null,
+      fallback: last?.tally.fallback !== undefined,
+      step: null,
     });
   }
-  const last = outcomes.at(-1);
   const lastRun = attempts.at(-1);
   const ended = isTerminal(at.state);
   const dueAt = dueOf(task, at);
@@ -248,11 +313,13 @@ export function compose(
     limits: task.limits ?? [],
     on: task.on ?? null,
     array: null,
-    steps: task.steps ?? [],
+    steps,
     backoff: formatBackoff(task.backoff),
     expiresAt: isoOrNull(task.expiresAt),
     deadlineMs: task.deadlineMs ?? null,
     stallMs: task.stallMs ?? null,
+    cause: task.cause ?? null,
+    followUps,
     file: at.file,
     ...more,
   };
@@ -304,6 +371,7 @@ const STATIC_FIELDS = [
   'limits',
   'on',
   'steps',
+  'cause',
   'backoff',
   'expiresAt',
   'deadlineMs',
@@ -337,5 +405,7 @@ function attemptView(o: Outcome): AttemptView {
     cpuMs: o.cpuMs,
     maxRssKb: o.maxRssKb,
     reason: o.reason,
+    fallback: o.fallback === true,
+    step: o.step ?? null,
   };
 }

@@ -40,6 +40,8 @@ export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted>
     }
     const s = await stage(q, draft);
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
+    if (s.task.many !== undefined && (s.task.onSuccess ?? s.task.onFailure ?? s.task.onCancel) !== undefined)
+      await (await import('./array.ts')).markHooks(q, s.task.id);
     await commit(q, s, place);
     if (place.state === 'waiting') {
       const { linkToParents } = await import('./depend.ts');

@@ -2,7 +2,7 @@
  * The door for task files and outcomes: text from disk becomes a `Task` or an `Outcome` here and nowhere else, and anything
  * that does not fit is reported with what is wrong, so that it can be quarantined instead of trusted.
  */
-import { OUTCOMES, type Next, type Outcome, type Task } from '../task/types.ts';
+import { OUTCOMES, type Cause, type Next, type Outcome, type Task } from '../task/types.ts';
 import { baseId, isId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; reason: string };
@@ -53,6 +53,12 @@ export function parseTask(text: string, id: string): Parsed<Task> {
   ) {
     return bad('after is malformed');
   }
+  const cause = t['cause'];
+  if (cause !== undefined && !isCause(cause)) return bad('cause is malformed');
+  for (const key of ['fallback', 'onSuccess', 'onFailure', 'onCancel'] as const) {
+    if (t[key] !== undefined && typeof t[key] !== 'string') return bad(`${key} is not a command`);
+  }
+  if (t['steps'] !== undefined && !isStrings(t['steps'])) return bad('steps is not a list of strings');
   const task = {
     env: {},
     envMode: 'min',
@@ -72,6 +78,17 @@ export function parseTask(text: string, id: string): Parsed<Task> {
 }
 
 const NUMBERS = ['notBefore', 'expiresAt', 'submittedAt', 'retries', 'timeoutMs', 'deadlineMs', 'stallMs', 'graceMs'] as const;
+
+function isCause(v: unknown): boolean {
+  if (typeof v !== 'object' || v === null) return false;
+  const { id, attempt, kind } = v as Partial<Cause>;
+  return (
+    typeof id === 'string' &&
+    isId(id.split('.')[0]!) &&
+    Number.isInteger(attempt) &&
+    (kind === 'on-success' || kind === 'on-failure' || kind === 'on-cancel')
+  );
+}
 
 function isStrings(v: unknown): v is string[] {
   return Array.isArray(v) && v.every((w) => typeof w === 'string');

@@ -17,6 +17,9 @@
  * | worker died                  | lost               | as `--on-lost` says; failed after too many                       | loss      |
  * | worker died before it began  | lost               | queued                                                           |           |
  *
+ * Where the table says failed and there is a `--fallback` that has not run yet, the fallback is the next attempt (not after a
+ * deadline, when nothing may run any more). Its own failure is final; what is no failure of it is tried again.
+ *
  * Another try, for whatever reason, that would start at the deadline or later is not made: the task waits until then and ends failed.
  */
 import { backoffMs } from './backoff.ts';
@@ -39,7 +42,7 @@ export type Ended =
 export type Judged = Pick<Task, 'ok' | 'timeoutMs' | 'stallMs'>;
 
 export interface DecideInput {
-  task: Judged & Pick<Task, 'retries' | 'backoff' | 'jitter' | 'retryOn' | 'deadlineMs' | 'onLost'>;
+  task: Judged & Pick<Task, 'retries' | 'backoff' | 'jitter' | 'retryOn' | 'deadlineMs' | 'onLost' | 'fallback'>;
   ended: Ended;
   /** As it was before this attempt. */
   tally: Tally;
@@ -100,7 +103,25 @@ export function classify(task: Judged, ended: Ended): { outcome: OutcomeKind; re
 export function decideNext(input: DecideInput): { next: Next; tally: Tally } {
   const { outcome } = classify(input.task, input.ended);
   const tally = count(input, outcome);
-  return { next: place(input, outcome, tally), tally };
+  const next = place(input, outcome, tally);
+  return (next.state === 'failed' ? fallBack(input, outcome, tally, next.reason) : undefined) ?? { next, tally };
+}
+
+/** The fallback as the next attempt; undefined if there is none, it was this one, or there is no time for it. */
+function fallBack(
+  input: DecideInput,
+  outcome: OutcomeKind,
+  counted: Tally,
+  reason: string | undefined,
+): { next: Next; tally: Tally } | undefined {
+  const { task, ended } = input;
+  if (task.fallback === undefined || counted.fallback !== undefined) return undefined;
+  if (ended.how === 'cause' && ended.kind === 'deadline') return undefined;
+  const exitCode = ended.how === 'exited' ? ended.code : ended.how === 'rejected' ? ended.exitCode : null;
+  // Another program: that somebody could not start the first says nothing about it.
+  const tally: Tally = { ...counted, rejectedBy: [], fallback: { outcome, exitCode, error: reason ?? null } };
+  const next = again(input, tally, 0, reason === undefined ? {} : { reason });
+  return next.state === 'failed' ? undefined : { next, tally };
 }
 
 function ofCause(
@@ -168,7 +189,7 @@ function place(input: DecideInput, outcome: OutcomeKind, tally: Tally): Next {
     case 'timeout':
     case 'stalled': {
       if (ended.how === 'cause' && ended.kind === 'deadline') return { state: 'failed', reason: 'deadline' };
-      if (tally.failures > task.retries || !mayRetry(task, ended)) return { state: 'failed', ...why };
+      if (tally.fallback !== undefined || tally.failures > task.retries || !mayRetry(task, ended)) return { state: 'failed', ...why };
       return again(input, tally, backoffMs(task.backoff, tally.failures, { jitter: task.jitter, random }), why);
     }
   }

@@ -120,6 +120,28 @@ export interface Task {
   /** Present: one submission of many elements. */
   many?: Many;
   traceparent?: string;
+  /** Of a follow-up task: the ending that made it. */
+  cause?: Cause;
+}
+
+export type FollowKind = 'on-success' | 'on-failure' | 'on-cancel';
+
+/** How a task ended, as what comes after it is told. */
+export interface Ending {
+  outcome: OutcomeKind;
+  exitCode: number | null;
+  error: string | null;
+}
+
+/** The ending of a task, once for each `id`, `attempt` and `kind`. */
+export interface Cause extends Ending {
+  id: string;
+  attempt: number;
+  kind: FollowKind;
+  /** All of its elements have ended. */
+  many?: true;
+  /** On a shared queue, where another user than the one of the task made it: the one whom it is to run as. */
+  owner?: number;
 }
 
 /** Where a task goes when an attempt has ended; every helper makes this same move. */
@@ -141,6 +163,8 @@ export interface Tally {
   firstStartedAt: number | null;
   /** Workers that could not start it, for "rejected by every live worker". */
   rejectedBy: string[];
+  /** The retries are used up, and what runs next is the fallback; what it is told of the failure. */
+  fallback?: Ending;
 }
 
 /** `runs/.../X.aN.json`: how attempt N ended. Write-once. */
@@ -168,7 +192,10 @@ export interface Outcome {
   reason: string | null;
   result?: unknown;
   progress?: Progress;
+  /** The step that it ended in, from 1. */
   step?: number;
+  /** What ran was the fallback. */
+  fallback?: true;
   next: Next;
   tally: Tally;
 }

@@ -37,6 +37,7 @@ import { newTally } from '../task/decide.ts';
 import { elementOf, someOf, type Many } from '../task/many.ts';
 import { isTerminal, type Needs, type Next, type Outcome, type Task } from '../task/types.ts';
 import { itemLine } from '../queue/items.ts';
+import { layInputs } from './inputs.ts';
 import { outcomeOf, runTask, type Result } from './run-task.ts';
 import { endRun, wake, type Run, type Worker } from './worker.ts';
 
@@ -69,6 +70,8 @@ export interface Chunk {
   busy: boolean;
   /** Requests that were seen, by their file names. */
   cancels: Set<string>;
+  /** `$TQ_INPUTS`, the same for all. */
+  inputs: Promise<Record<string, string>> | null;
   /** Appends go one after the other. */
   writing: Promise<void>;
 }
@@ -228,6 +231,7 @@ async function openChunk(w: Worker, claimed: Claimed, task: Task, many: Many, pi
     openedMs: performance.now(),
     busy: false,
     cancels: new Set(),
+    inputs: null,
     writing: Promise.resolve(),
   });
   return true;
@@ -308,7 +312,7 @@ async function runElement(w: Worker, c: Chunk, run: Run, n: number, slot: number
     errFd: undefined,
     output: s.path,
     stateDir: s.stateDir,
-    env,
+    env: { ...env, ...(await (c.inputs ??= inputsOf(w, c))) },
     settle: async (result) => {
       await record(w, c, run, task, n, result, s);
       recorded = true;
@@ -317,6 +321,13 @@ async function runElement(w: Worker, c: Chunk, run: Run, n: number, slot: number
   keepState(w, task.id, s.stateDir);
   // Not started after all, since no heartbeat could be confirmed: the line says that it was begun, so it counts as lost at worst.
   if (!recorded && run.cause !== 'revoked') w.unbegun.delete(run.key);
+}
+
+async function inputsOf(w: Worker, c: Chunk): Promise<Record<string, string>> {
+  if (c.task.noInputs === true || (c.task.after ?? []).length === 0) return {};
+  const inside = `${w.scratch}/chunk.${keyOf(c)}`;
+  fs.mkdirSync(inside, { recursive: true, mode: 0o700 });
+  return { TQ_INPUTS: await layInputs(w.q, c.task, inside) };
 }
 
 /** Writes down how an element ended; tried until it is written. */

@@ -16,13 +16,15 @@ import { writeWhy } from '../queue/why.ts';
 import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts';
 import { parseDuration } from '../task/duration.ts';
 import type { Next, Outcome, Tally, Task } from '../task/types.ts';
-import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask } from './child.ts';
+import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask, type SpawnRejection, type SpawnSpec } from './child.ts';
 import { afterFailure } from './chunk.ts';
 import { everyoneElseRejected } from './others.ts';
 import { heartbeat, queueIsThere } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
 import { bootClockMs } from './proc.ts';
-import { givePlaceBack, leftIn, parseProgress, readReport, takePlace, type Place } from './scratch.ts';
+import { layInputs } from './inputs.ts';
+import { givePlaceBack, leftIn, parseProgress, parseResult, readReport, takePlace, type Place } from './scratch.ts';
+import { goesOn, insist, progressOf, stepsSoFar, type StepsSoFar } from './step-by-step.ts';
 import { taskEnv } from './task-env.ts';
 import { elementAt, wasEnded } from './element.ts';
 import type { Cause, Run, Worker } from './worker.ts';
@@ -124,6 +126,8 @@ export interface Result {
   reports?: ReadonlySet<string>;
   /** The file whose last line tells what went wrong. */
   output?: string;
+  /** Of a task with steps: how far it came. */
+  steps?: StepsSoFar;
 }
 
 /** Where an attempt's output, state and outcome go. */
@@ -162,9 +166,10 @@ export async function runTask(w: Worker, run: Run, task: Task, tally: Tally, sin
   const place = takePlace(w.scratch, run.key);
   run.progressFile = place.progress;
   const startedAt = await serverNow(q);
-  const env = { ...taskEnv(w, run, task, place, sink.stateDir), ...sink.env };
   let result: Result | 'unconfirmed';
   try {
+    const env = { ...taskEnv(w, run, task, place, sink.stateDir, tally.fallback ?? null), ...sink.env };
+    if (!(task.noInputs ?? false) && (task.after ?? []).length > 0) env['TQ_INPUTS'] ??= await layInputs(q, task, place.dir);
     result = await execute(w, run, task, tally, env, place, startedAt, sink.logFd, sink.errFd);
   } catch (error) {
     givePlaceBack(w.scratch, place, false);
@@ -215,57 +220,118 @@ async function execute(
         ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: null } : byCause(w, run.cause),
       };
   }
-  const program = await prepare(w, task, place);
+  const steps = task.steps !== undefined && tally.fallback === undefined ? await stepsSoFar(w.q, task, run.claimed.attempt) : undefined;
+  const program = await prepare(w, task, place, tally, steps);
   if ('reason' in program) return { ...base, ended: { how: 'rejected', reason: program.reason, exitCode: 126 } };
-  let stdin: number | 'null' = 'null';
-  if (task.stdin !== undefined) {
-    try {
-      stdin = fs.openSync(w.q.lay.blob(task.stdin), 'r');
-    } catch (error) {
-      if (!(await isMissing(w, error))) throw error;
-      return {
-        ...base,
-        ended: {
-          how: 'rejected',
-          reason: `standard input cannot be opened: ${w.q.lay.blob(task.stdin)}: ${errnoOf(error) ?? String(error)}`,
-          exitCode: 126,
-        },
-      };
-    }
-  }
+  if (steps !== undefined) run.progress = progressOf(steps);
+  const input = await openInput(w, task);
+  if (typeof input === 'object') return { ...base, ended: { how: 'rejected', reason: input.reason, exitCode: input.exitCode } };
   const sure = await confirmed(w);
   if (!sure || run.cause !== null) {
-    if (stdin !== 'null') fs.closeSync(stdin);
+    closeInput(input);
     return run.cause === null ? 'unconfirmed' : { ...base, ended: byCause(w, run.cause) };
   }
   run.begun = true;
-  // Only a shared queue has a umask of its own.
-  const inUmask = w.q.config.shared ? process.umask(w.options.umask) : undefined;
-  const child = spawnTask({ argv: program.argv, cwd: task.cwd, env, stdin, stdout: logFd, stderr: errFd ?? logFd });
-  if (inUmask !== undefined) process.umask(inUmask);
-  if (stdin !== 'null') fs.closeSync(stdin);
+  if (program.argv === undefined) {
+    closeInput(input);
+    // Its worker died after the last step, before it could say so.
+    run.startedAt = startedAt;
+    return { started: true, info: NOTHING_DONE, tally, ended: { how: 'exited', code: 0 }, steps: steps! };
+  }
+  const spec = { cwd: task.cwd, stdout: logFd, stderr: errFd ?? logFd };
+  const envNow = (): Record<string, string> => (steps === undefined ? env : { ...env, TQ_STEP: String(steps.now) });
+  const child = spawnFor(w, { ...spec, argv: program.argv, env: envNow(), stdin: input });
   if (child.kind === 'rejected') {
     await post(w, run, task, env, logFd, errFd);
     return { ...base, ended: { how: 'rejected', reason: child.reason, exitCode: child.exitCode } };
   }
   run.startedAt = startedAt;
-  run.pid = child.pid;
-  w.guardian?.watch(child.pid, task.id, run.claimed.attempt);
-  const info = await supervise(w, run, task, tally, startedAt, child, logFd, errFd, place);
-  sweepGroup(child.pid);
-  w.guardian?.unwatch(child.pid);
-  const ended = endedBy(w, run, info);
+  // Why the next step could not be started, if it could not.
+  let rejected: SpawnRejection | undefined;
+  const following = async (ended: ExitInfo): Promise<SpawnedTask | null> => {
+    if (steps === undefined || !(await goesOn(w, run, task, steps, ended, place, Math.round(await serverNowQuiet(w))))) return null;
+    const again = await openInput(w, task);
+    if (typeof again === 'object') {
+      rejected = again;
+      return null;
+    }
+    if (!(await insist(w, run, 'the next step waits for a heartbeat', () => mustBeConfirmed(w)))) {
+      closeInput(again);
+      return null;
+    }
+    // What it says begins here.
+    steps.outputFrom = fs.fstatSync(spec.stderr).size;
+    const next = spawnFor(w, { ...spec, argv: stepArgv(w, task, steps.now), env: envNow(), stdin: again });
+    if (next.kind === 'spawned') return next;
+    rejected = next;
+    return null;
+  };
+  const info = await supervise(w, run, task, tally, startedAt, child, logFd, errFd, place, following);
+  const ended: Ended =
+    rejected !== undefined && run.cause === null
+      ? { how: 'rejected', reason: rejected.reason, exitCode: rejected.exitCode }
+      : endedBy(w, run, info);
   await post(w, run, task, env, logFd, errFd);
-  return { started: true, info, tally, ended };
+  return { started: true, info, tally, ended, ...(steps === undefined ? {} : { steps }) };
 }
+
+const NOTHING_DONE: ExitInfo = { code: 0, signal: null, cpuMs: 0, maxRssKb: null, durationMs: 0 };
+
+async function mustBeConfirmed(w: Worker): Promise<void> {
+  if (!(await confirmed(w))) throw new Error('not confirmed');
+}
+
+/** The task's standard input, from its beginning. */
+async function openInput(w: Worker, task: Task): Promise<number | 'null' | SpawnRejection> {
+  if (task.stdin === undefined) return 'null';
+  const path = w.q.lay.blob(task.stdin);
+  try {
+    return fs.openSync(path, 'r');
+  } catch (error) {
+    if (!(await isMissing(w, error))) throw error;
+    const errno = errnoOf(error) ?? null;
+    return { kind: 'rejected', reason: `standard input cannot be opened: ${path}: ${errno ?? String(error)}`, exitCode: 126, errno };
+  }
+}
+
+function closeInput(input: number | 'null'): void {
+  if (input !== 'null') fs.closeSync(input);
+}
+
+function spawnFor(w: Worker, spec: SpawnSpec): SpawnedTask | SpawnRejection {
+  // Only a shared queue has a umask of its own.
+  const inUmask = w.q.config.shared ? process.umask(w.options.umask) : undefined;
+  const child = spawnTask(spec);
+  if (inUmask !== undefined) process.umask(inUmask);
+  closeInput(spec.stdin);
+  return child;
+}
+
+function stepArgv(w: Worker, task: Task, step: number): string[] {
+  return [task.shell ?? DEFAULT_SHELL, '-c', withVars(task.steps![step - 1]!, w.options.vars)];
+}
+
+const DEFAULT_SHELL = '/bin/sh';
 
 /** A blob that is not there, or not for us, is the task's trouble; anything else is the queue's. */
 async function isMissing(w: Worker, error: unknown): Promise<boolean> {
   return isOfEntry(error) || (errnoOf(error) === 'ENOENT' && (await queueIsThere(w)));
 }
 
-/** The argv of a task: the command, `shell -c`, or the stored script made executable in the scratch directory. */
-async function prepare(w: Worker, task: Task, place: Place): Promise<{ argv: string[] } | { reason: string }> {
+/**
+ * The argv of a task: the command, `shell -c`, the stored script made executable in the scratch directory, the fallback, or the step
+ * with which this attempt begins; undefined when all steps are finished.
+ */
+async function prepare(
+  w: Worker,
+  task: Task,
+  place: Place,
+  tally: Tally,
+  steps: StepsSoFar | undefined,
+): Promise<{ argv: string[] | undefined } | { reason: string }> {
+  if (tally.fallback !== undefined && task.fallback !== undefined)
+    return { argv: [task.shell ?? DEFAULT_SHELL, '-c', withVars(task.fallback, w.options.vars)] };
+  if (steps !== undefined) return { argv: steps.now > steps.total ? undefined : stepArgv(w, task, steps.now) };
   if (task.script !== undefined) {
     let text: Buffer;
     try {
@@ -347,25 +413,32 @@ async function post(w: Worker, run: Run, task: Task, env: Record<string, string>
   if (!r.ok) w.log(`${run.key}: post hook: ${r.reason}`);
 }
 
-/** Waits for the end of the child, ending it at its limits or when asked to. */
+/**
+ * Waits for the end of the child, and of those that `following` starts after it, ending them at the limits of the attempt or when asked
+ * to. What they used is added up; how it ended is the last one's.
+ */
 async function supervise(
   w: Worker,
   run: Run,
   task: Task,
   tally: Tally,
   startedAt: number,
-  child: SpawnedTask,
+  first: SpawnedTask,
   logFd: number,
   errFd: number | undefined,
   place: Place,
+  following: (info: ExitInfo) => Promise<SpawnedTask | null>,
 ): Promise<ExitInfo> {
   const timers: NodeJS.Timeout[] = [];
   let ending: Promise<void> | undefined;
+  // Null between two: then there is nothing to end, and nothing more is started.
+  let child: SpawnedTask | null = first;
   run.end = (cause, o = {}) => {
     const again = run.cause !== null;
     if (again && o.now !== true) return;
     run.cause ??= cause;
     run.causeReason ??= o.reason ?? null;
+    if (child === null) return;
     const tree = {
       pid: child.pid,
       session: w.session,
@@ -391,13 +464,33 @@ async function supervise(
   if (deadline !== null) limit(deadline - startedAt, 'deadline');
   if (task.stallMs !== undefined) timers.push(watchForStall(run, task.stallMs, [logFd, errFd], place.progress));
   try {
-    const info = await child.exited;
-    await ending;
-    return info;
+    let used: ExitInfo | undefined;
+    for (let at = first; ; at = child) {
+      run.pid = at.pid;
+      w.guardian?.watch(at.pid, task.id, run.claimed.attempt);
+      const info = await at.exited;
+      await ending;
+      child = null;
+      sweepGroup(at.pid);
+      w.guardian?.unwatch(at.pid);
+      used = used === undefined ? info : addUp(used, info);
+      child = await following(info);
+      if (child === null) return used;
+    }
   } finally {
     for (const t of timers) clearTimeout(t);
     run.end = null;
   }
+}
+
+function addUp(before: ExitInfo, last: ExitInfo): ExitInfo {
+  return {
+    code: last.code,
+    signal: last.signal,
+    cpuMs: before.cpuMs === null || last.cpuMs === null ? (last.cpuMs ?? before.cpuMs) : before.cpuMs + last.cpuMs,
+    maxRssKb: before.maxRssKb === null && last.maxRssKb === null ? null : Math.max(before.maxRssKb ?? 0, last.maxRssKb ?? 0),
+    durationMs: before.durationMs + last.durationMs,
+  };
 }
 
 /** setTimeout's longest, ms. */
@@ -526,7 +619,11 @@ export async function outcomeOf(w: Worker, run: Run, task: Task, r: Result): Pro
     tally,
   };
   if (text !== undefined) o.result = parseResult(text);
+  else if (r.steps?.result !== undefined) o.result = r.steps.result.value;
   if (progress !== null) o.progress = progress;
+  else if (r.steps !== undefined) o.progress = progressOf(r.steps);
+  if (r.steps !== undefined) o.step = Math.min(r.steps.now, r.steps.total);
+  if (r.tally.fallback !== undefined) o.fallback = true;
   return o;
 }
 
@@ -535,15 +632,6 @@ async function serverNowQuiet(w: Worker): Promise<number> {
     return await serverNow(w.q);
   } catch {
     return Date.now();
-  }
-}
-
-/** JSON as it is; anything else as a string. */
-function parseResult(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text.replace(/\n$/, '');
   }
 }
 
@@ -563,18 +651,18 @@ function saidBy(run: Run, r: Result, outcome: string): string | null {
   if (!r.started || (outcome !== 'failed' && outcome !== 'signaled')) return null;
   const text = r.place !== undefined && r.reports?.has('error') === true ? readReport(r.place.error)?.trim() : undefined;
   if (text !== undefined && text !== '') return text.slice(0, 500);
-  return r.output === undefined ? null : lastLine(r.output);
+  return r.output === undefined ? null : lastLine(r.output, r.steps?.outputFrom ?? 0);
 }
 
 const TAIL_BYTES = 4096;
 
-/** The last line that is not empty in the last 4 KB of a file, at most 500 characters. */
-function lastLine(path: string): string | null {
+/** The last line that is not empty in the last 4 KB of a file, behind its first `from` bytes, at most 500 characters. */
+function lastLine(path: string, from: number): string | null {
   try {
     const fd = fs.openSync(path, 'r');
     try {
       const { size } = fs.fstatSync(fd);
-      const buffer = Buffer.alloc(Math.min(size, TAIL_BYTES));
+      const buffer = Buffer.alloc(Math.min(Math.max(0, size - from), TAIL_BYTES));
       const n = fs.readSync(fd, buffer, 0, buffer.length, size - buffer.length);
       const line = buffer.toString('utf8', 0, n).trimEnd().split('\n').at(-1)?.trim() ?? '';
       return line === '' ? null : line.slice(0, 500);

@@ -158,6 +158,15 @@ export function readReport(file: string): string | undefined {
   }
 }
 
+/** JSON as it is; anything else as a string. */
+export function parseResult(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text.replace(/\n$/, '');
+  }
+}
+
 /** `40 epoch 4`, `40% epoch 4`, `40`, or a message alone. */
 export function parseProgress(text: string): Progress | null {
   const line = text.trim().split('\n').at(-1)?.trim() ?? '';

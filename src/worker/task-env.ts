@@ -1,9 +1,17 @@
 /** The environment of a task: what it was submitted with, what the worker passes on, and the `TQ_*` variables. */
-import type { Task } from '../task/types.ts';
+import type { Ending, Task } from '../task/types.ts';
 import type { Place } from './scratch.ts';
 import type { Run, Worker } from './worker.ts';
 
-export function taskEnv(w: Worker, run: Run, task: Task, place: Place, stateDir: string): Record<string, string> {
+export function taskEnv(
+  w: Worker,
+  run: Run,
+  task: Task,
+  place: Place,
+  stateDir: string,
+  /** Of a fallback: how the task itself had failed. */
+  failure: Ending | null,
+): Record<string, string> {
   const env: Record<string, string> = { ...task.env };
   for (const name of w.options.passEnv) {
     const value = process.env[name];
@@ -27,6 +35,13 @@ export function taskEnv(w: Worker, run: Run, task: Task, place: Place, stateDir:
   env['TQ_PROGRESS_FILE'] = place.progress;
   env['TQ_ERROR_FILE'] = place.error;
   env['TQ_SNOOZE_FILE'] = place.snooze;
+  const parent = failure === null ? task.cause : { id: task.id, ...failure };
+  if (parent !== undefined) {
+    env['TQ_PARENT_ID'] = parent.id;
+    env['TQ_PARENT_OUTCOME'] = parent.outcome;
+    if (parent.exitCode !== null) env['TQ_PARENT_EXIT'] = String(parent.exitCode);
+    if (parent.error !== null) env['TQ_PARENT_ERROR'] = parent.error;
+  }
   if (task.traceparent !== undefined) env['TRACEPARENT'] = task.traceparent;
   for (const [k, v] of Object.entries(w.options.vars)) env[`TQ_VAR_${k.toUpperCase()}`] = v;
   return env;

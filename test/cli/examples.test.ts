@@ -6,7 +6,7 @@ import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { TQ, until } from '../helpers/tq.ts';
 
-const script = path.resolve(import.meta.dirname, '../../examples/checksum-tree.sh');
+const examples = path.resolve(import.meta.dirname, '../../examples');
 
 /** A directory whose files have the names that break scripts. */
 function oddTree(): string {
@@ -46,10 +46,11 @@ interface Run {
 function start(
   args: readonly string[],
   env: Record<string, string> = {},
+  script = 'checksum-tree.sh',
 ): { pid: number; tmp: string; stdout(): string; ended: Promise<Run>; kill(name: NodeJS.Signals): void } {
   const tmp = fs.mkdtempSync(path.join(os.tmpdir(), 'tq-example-'));
   onTestFinished(() => fs.rmSync(tmp, { recursive: true, force: true }));
-  const child = spawn(script, args, {
+  const child = spawn(path.join(examples, script), args, {
     env: { PATH: process.env['PATH'], HOME: tmp, TMPDIR: tmp, TQ, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -80,7 +81,7 @@ async function leavesNothing(tmp: string): Promise<void> {
     () => processesOf(tmp).length === 0,
     () => `no process is left of it: ${processesOf(tmp).join(' ')}`,
   );
-  const left = fs.readdirSync(tmp).filter((name) => name.startsWith('checksum-tree'));
+  const left = fs.readdirSync(tmp).filter((name) => /^(checksum-tree|tq-example)/.test(name));
   expect(left).toEqual([]);
 }
 
@@ -145,6 +146,30 @@ describe('examples/checksum-tree.sh', () => {
     );
     run.kill('SIGTERM');
     expect((await run.ended).code).toBe(130);
+    await leavesNothing(run.tmp);
+  });
+});
+
+describe('examples of several tasks', () => {
+  it.each([
+    ['chain.sh', 'first   a done b failed c skipped \nthen    4 15 60\n'],
+    ['group.sh', 'ended   6 of 6\nsum     91\n'],
+    ['chord.sh', 'join    10 20 30 40 50 60 70 80 90 100 \n'],
+  ])('H7 H8 H9: %s says what came of them, and leaves nothing', async (script, said) => {
+    const run = await start([], {}, script).ended;
+    expect(run.stderr).toBe('');
+    expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 0, stdout: said });
+    await leavesNothing(run.tmp);
+  });
+
+  it.each(['chain.sh', 'group.sh', 'chord.sh'])('%s fails when tasks get no results', async (script) => {
+    const forged = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'tq-forged-')), 'tq');
+    onTestFinished(() => fs.rmSync(path.dirname(forged), { recursive: true, force: true }));
+    // A tq whose workers lose what a task hands on.
+    const lines = ['#!/bin/sh', `[ "$1" = worker ] && set -- "$@" --pre 'ln -s /dev/null "$TQ_RESULT_FILE"'`, `exec "${TQ}" "$@"`, ''];
+    fs.writeFileSync(forged, lines.join('\n'), { mode: 0o755 });
+    const run = await start([], { TQ: forged }, script).ended;
+    expect(run.code).not.toBe(0);
     await leavesNothing(run.tmp);
   });
 });

@@ -63,6 +63,16 @@ export async function dead({ world, oracle }: Stage, most: number): Promise<stri
   return job.result.kind === 'value' ? job.result.value : '';
 }
 
+const HOOKS = { onSuccess: 'true', onFailure: 'true', onCancel: 'true' };
+
+/** A worker ends the task failed and dies between the move and letting the follow-up go. */
+async function endedShortOfFollowUp({ world, oracle }: Stage): Promise<void> {
+  const job = await world.spawn('dead', (p) => runOne(p, oracle, 1));
+  await world.finish(job, (call) => call.op === 'rename' && call.path.startsWith('follow/'));
+  expect(job.proc.status).toBe('runs');
+  world.crash(job.proc);
+}
+
 /** Where a task lies now. */
 export function stateOf(stage: Stage, id = stage.id): State | undefined {
   return [...stage.oracle.known(id).spots.values()][0]?.state;
@@ -361,6 +371,89 @@ export const CASES: readonly Case[] = [
     ends: ['failed', 'done'],
     done: ['failed'],
     after: (s) => expect(stateOf(s, s.ids['child'])).toBe(stateOf(s) === 'failed' ? 'done' : 'skipped'),
+  },
+  {
+    name: 'claim and finish one with follow-ups',
+    before: async (s) => {
+      s.id = await given(s, { ...HOOKS, key: 'k' });
+    },
+    verb: (s, p) => runOne(p, s.oracle, 0),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'claim and fail one with follow-ups',
+    before: async (s) => void (s.id = await given(s, { ...HOOKS, onLost: 'fail' })),
+    verb: (s, p) => runOne(p, s.oracle, 1),
+    ends: ['failed', 'done'],
+    done: ['failed'],
+  },
+  {
+    name: 'fail, and run the fallback',
+    before: async (s) => void (s.id = await given(s, { ...HOOKS, fallback: 'true' })),
+    verb: (s, p) => runOne(p, s.oracle, 1),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'cancel a queued one with follow-ups',
+    before: async (s) => void (s.id = await given(s, HOOKS)),
+    verb: cancel,
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+  },
+  {
+    name: 'cancel a running one with follow-ups',
+    before: async (s) => {
+      s.id = await given(s, HOOKS);
+      await dead(s, 1);
+    },
+    verb: cancel,
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+  },
+  {
+    name: 'release one with follow-ups with a result',
+    before: async (s) => void (s.id = await given(s, { ...HOOKS, hold: true })),
+    verb: (s, p) => release(s, p, { value: 1 }),
+    ends: ['held', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'retry one whose follow-up was not let go yet',
+    before: async (s) => {
+      s.id = await given(s, HOOKS);
+      await endedShortOfFollowUp(s);
+    },
+    verb: ({ id }, p) => retryTask(p.q, id, { by: null }),
+    ends: ['failed', 'done'],
+    done: ['done'],
+  },
+  {
+    name: 'rm of one whose follow-up was not let go yet',
+    before: async (s) => {
+      s.id = await given(s, HOOKS);
+      await endedShortOfFollowUp(s);
+    },
+    verb: async ({ id, oracle }, p) => {
+      await removeTask(p.q, id, { force: false, by: null });
+      oracle.removed(id);
+    },
+    ends: ['failed'],
+    done: [],
+  },
+  {
+    name: 'bury a dead worker whose task ends with follow-ups',
+    before: async (s) => {
+      s.id = await given(s, { ...HOOKS, onLost: 'fail' });
+      s.ids['canceled'] = await given(s, HOOKS);
+      s.ids['session'] = await dead(s, 2);
+      await s.world.alone('before', (p) => cancel({ ...s, id: s.ids['canceled']! }, p));
+    },
+    verb: async (s, p) => void (await bury(p.q, s.ids['session']!, { proved: true, reason: 'died' })),
+    ends: ['failed'],
+    done: ['failed'],
+    after: (s) => expect(stateOf(s, s.ids['canceled'])).toBe('canceled'),
   },
   {
     name: 'bury a dead worker',

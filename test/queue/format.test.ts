@@ -47,6 +47,7 @@ const MEANS: Readonly<Record<string, string>> = {
   name: '[A-Za-z0-9_][A-Za-z0-9._-]*',
   holder: '(?:free|[A-Za-z0-9._-]+)',
   hash: '[0-9a-f]{24}',
+  kind: 'on-(?:success|failure|cancel)',
   state: `(?:${STATES.join('|')})`,
   blob: String.raw`[0-9a-z]{10,16}\.(?:script|stdin)`,
   time: String.raw`\d{14}`,
@@ -139,6 +140,9 @@ describe('the page', () => {
       lay.errLog(id, 1),
       lay.outcome(id, 1),
       lay.retried(id, 1),
+      lay.steps(id, 1),
+      lay.followed(id, 1, 'on-failure'),
+      lay.follow(id),
       lay.why(id, 0, 'held'),
       lay.notes(id) + '/01795250869247.kghy6c.json',
       lay.key('k') + `/g1.${id}`,
@@ -297,6 +301,12 @@ describe('a living queue', () => {
     await farm.ok(['retry', other]);
     await farm.reaches(other, 'failed');
     await farm.ok(['rm', child]);
+    const hooks = ['-q', 'other', '--on-success', 'true', '--on-failure', 'true', '--on-cancel', 'true'];
+    const steps = await farm.submit(...hooks, '--step', 'echo 1 > $TQ_RESULT_FILE', '--step', 'exit 1', '--fallback', 'exit 2');
+    const unwanted = await farm.submit(...hooks, '--hold', '--', 'true');
+    await farm.ok(['cancel', unwanted]);
+    const [follow] = (await farm.reaches(steps, 'failed')).followUps;
+    await farm.reaches(follow!.id, 'done');
     expect(undescribed(farm.queue)).toEqual([]);
     expect(undescribed(farm.dir)).not.toEqual([]);
   });

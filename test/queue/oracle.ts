@@ -5,7 +5,7 @@
  * whom, and which attempts really run.
  */
 import fs from 'node:fs';
-import { isTerminal, STATES, type Outcome, type State, type Task } from '../../src/task/types.ts';
+import { isTerminal, STATES, type FollowKind, type Outcome, type State, type Task } from '../../src/task/types.ts';
 import { digest, parseDueMinute, parseDueSecond, parseEntry } from '../../src/queue/layout.ts';
 import { type Call, type Proc, Violation, type World } from './harness.ts';
 
@@ -47,6 +47,8 @@ export interface Known {
   wishes: Array<{ by: Proc; toStep: number | undefined }>;
   released: boolean;
   changed: boolean;
+  /** The follow-ups that its endings have made, by attempt and kind. */
+  followed: Map<string, string>;
 }
 
 interface Running {
@@ -56,6 +58,12 @@ interface Running {
   /** Its session was condemned since: whoever did that has ended its processes. */
   condemned: boolean;
 }
+
+const HOOKS: Partial<Record<State, { kind: FollowKind; field: 'onSuccess' | 'onFailure' | 'onCancel' }>> = {
+  done: { kind: 'on-success', field: 'onSuccess' },
+  failed: { kind: 'on-failure', field: 'onFailure' },
+  canceled: { kind: 'on-cancel', field: 'onCancel' },
+};
 
 const SET = /^set\.(queued|waiting|delayed|held)\./;
 
@@ -100,6 +108,7 @@ export class Oracle {
         wishes: [],
         released: false,
         changed: false,
+        followed: new Map(),
       };
       this.tasks.set(id, k);
     }
@@ -272,6 +281,7 @@ export class Oracle {
       k.spots.set(to, { path: to, state: b.state, session: b.session, n: b.n });
       k.task ??= this.read(to, k.id);
       if (!changing) this.checkMove(k, a, b);
+      if (from.startsWith('follow/')) this.checkFollowUp(k);
     }
     this.checkOne(k);
   }
@@ -326,6 +336,38 @@ export class Oracle {
     }
   }
 
+  /** One for each ending, and only when it has come. From then on it is promised like any other task. */
+  private checkFollowUp(k: Known): void {
+    k.acked = true;
+    const { cause } = k.task!;
+    if (cause === undefined) this.fail(`${k.id} was in follow/ and follows from nothing`, k.id);
+    const parent = this.known(cause!.id);
+    const ending = `${cause!.attempt} ${cause!.kind}`;
+    const ended = parent.ended.get(cause!.attempt);
+    if (ended === undefined || HOOKS[ended]?.kind !== cause!.kind)
+      this.fail(`${k.id} may run as ${cause!.kind} of ${cause!.id}.a${cause!.attempt}, which is ${ended ?? 'no ending'}`, cause!.id);
+    const other = parent.followed.get(ending);
+    if (other !== undefined) this.fail(`${cause!.id}.a${ending} is followed by ${other} and by ${k.id}`, cause!.id);
+    parent.followed.set(ending, k.id);
+  }
+
+  /** What lies ready at the end is for a task that may still end so. */
+  private checkReady(name: string): void {
+    const { id, cause } = JSON.parse(fs.readFileSync(this.world.absolute(`follow/${name}`), 'utf8')) as Task; // written by the code under test
+    const at = [...this.known(cause!.id).spots.values()][0];
+    if (at === undefined || isTerminal(at.state) || at.n > cause!.attempt)
+      this.fail(`${id} lies ready for ${cause!.kind} of ${cause!.id}.a${cause!.attempt}, which is ${at?.path ?? 'gone'}`, cause!.id);
+  }
+
+  /** Every ending has made what it was to make, and nothing lies ready for one that did not come. */
+  private checkFollowed(k: Known): void {
+    for (const [n, state] of k.ended) {
+      const hook = HOOKS[state];
+      if (hook === undefined || k.task?.[hook.field] === undefined) continue;
+      if (!k.followed.has(`${n} ${hook.kind}`)) this.fail(`${k.id} ended ${state} as attempt ${n}, and nothing follows`, k.id);
+    }
+  }
+
   /** A request is for the task as it was, not for what a person wants of it later. Keys cancel too, by their own rules. */
   private checkWish(k: Known): void {
     if (k.task?.key !== undefined) return;
@@ -355,7 +397,9 @@ export class Oracle {
   /** What must hold once nothing moves any more, nobody runs and no fault is left. */
   final(): void {
     this.compareWithDisk();
+    for (const name of fs.readdirSync(this.world.absolute('follow')).filter((n) => !n.startsWith('.p.'))) this.checkReady(name);
     for (const k of this.tasks.values()) {
+      this.checkFollowed(k);
       if (!k.acked || k.removing) continue;
       const spot = [...k.spots.values()][0];
       if (spot === undefined) this.fail(`V1: ${k.id} has no entry`, k.id);

@@ -16,11 +16,12 @@ import { locate } from '../../src/queue/find.ts';
 import { mkdirp } from '../../src/queue/fsx.ts';
 import { sweepKeys } from '../../src/queue/keys.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
-import { settle } from '../../src/queue/outcome.ts';
+import { publishOutcome, settle } from '../../src/queue/outcome.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { makeSession } from '../../src/queue/session.ts';
 import { setTask } from '../../src/queue/set.ts';
 import { spool } from '../../src/queue/spool.ts';
+import { finishedSteps, recordStep, type FinishedStep } from '../../src/queue/step-record.ts';
 import { move, replace } from '../../src/queue/steps.ts';
 import { sweepTmp } from '../../src/queue/sweep.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
@@ -1128,5 +1129,121 @@ describe('looking for a task', () => {
     s.id = await given(s);
     const session = await s.world.alone('w', (p) => beginSome(p, s.oracle, 1));
     expect(await s.world.alone('looker', (p) => locate(p.q, s.id))).toMatchObject({ state: 'running', place: { session } });
+  });
+});
+
+describe('follow-ups', () => {
+  const hooks = { onSuccess: 'true', onFailure: 'true', onCancel: 'true' };
+  const ready = (s: Stage): string[] => namesIn(s, 'follow');
+  const followed = (s: Stage): Array<[string, string | undefined]> =>
+    [...known(s).followed].map(([ending, id]) => [ending, stateOf(s, id)]);
+
+  it('the owner and its undertaker prepare at the same moment: the record decides, and one runs', async () => {
+    const s = await begin();
+    s.id = await given(s, hooks);
+    const session = await claimedBy(s, 'w');
+    const ends = (p: Proc): Promise<unknown> => settle(p.q, session, outcomeOf(s.id, 1, failed));
+    const isRecord = (c: Call): boolean => c.op === 'link' && c.path.endsWith('.on-failure');
+    const owner = await stopAt(s, 'owner', ends, isRecord);
+    s.oracle.condemn(session, owner.proc);
+    const other = await stopAt(s, 'undertaker', ends, isRecord);
+    expect(ready(s)).toHaveLength(2);
+    await goOn(s, owner);
+    await goOn(s, other);
+    expect(at(s)).toMatch(/^failed\//);
+    expect(ready(s)).toEqual([]);
+    expect(followed(s)).toEqual([['1 on-failure', 'queued']]);
+  });
+
+  it('what was prepared for a cancel that a claim was faster than is dropped, and the end makes its own', async () => {
+    const s = await begin();
+    s.id = await given(s, hooks);
+    const canceler = await stopAt(s, 'cancel', (p) => cancel(s, p), isMove('queued/', 'canceled/'));
+    expect(ready(s)).toHaveLength(1);
+    await s.world.alone('sweeper', (p) => sweepWaiting(p.q));
+    // It may still come: nothing has changed.
+    expect(ready(s)).toHaveLength(1);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 0), isMove('running/', 'done/'));
+    await s.world.alone('sweeper2', (p) => sweepWaiting(p.q));
+    expect(ready(s)).toHaveLength(1);
+    await goOn(s, worker);
+    await goOn(s, canceler).catch(() => undefined);
+    expect(ready(s)).toEqual([]);
+    expect(followed(s)).toEqual([['1 on-success', 'queued']]);
+  });
+
+  it('is not let go before the terminal move, and by anybody after it', async () => {
+    const s = await begin();
+    s.id = await given(s, hooks);
+    const worker = await stopAt(s, 'w', (p) => runOne(p, s.oracle, 1), isMove('running/', 'failed/'));
+    await s.world.alone('sweeper', (p) => sweepWaiting(p.q));
+    expect([ready(s).length, followed(s)]).toEqual([1, []]);
+    await s.world.finish(worker, isMove('follow/'));
+    s.world.crash(worker.proc);
+    expect(at(s)).toMatch(/^failed\//);
+    await s.world.alone('sweeper2', (p) => sweepWaiting(p.q));
+    expect([ready(s).length, followed(s)]).toEqual([0, [['1 on-failure', 'queued']]]);
+  });
+
+  it('each ending of a task makes its own', async () => {
+    const s = await begin();
+    s.id = await ended(s, 1, hooks);
+    for (let n = 0; n < 2; n++) {
+      await s.world.alone('retry', (p) => retryTask(p.q, s.id, { by: null }));
+      await s.world.alone(`w${n}`, async (p) => {
+        const session = await newSession(p);
+        for (const c of await claimAll(p, session)) {
+          const next = c.id === s.id ? [done, failed][n]! : done;
+          await settle(p.q, session, outcomeOf(c.id, c.attempt, next));
+        }
+      });
+    }
+    expect([...known(s).followed.keys()]).toEqual(['1 on-failure', '3 on-success', '5 on-failure']);
+  });
+});
+
+describe('steps of an attempt', () => {
+  const fact = (step: number, result?: unknown): FinishedStep => ({
+    step,
+    exitCode: 0,
+    endedAt: 0,
+    durationMs: 0,
+    ...(result === undefined ? {} : { result }),
+  });
+
+  it('a record is kept whole whichever reply is lost, and read past a line that was torn', async () => {
+    for (const code of ['EEXIST', 'EIO']) {
+      const s = await begin();
+      s.id = await given(s);
+      lose(s, (c) => c.path.endsWith('.steps'), code);
+      await s.world.alone('w', async (p) => {
+        await recordStep(p.q, s.id, 1, fact(1, 'one')).catch(() => recordStep(p.q, s.id, 1, fact(1, 'one')));
+        await recordStep(p.q, s.id, 1, fact(2));
+        fs.appendFileSync(p.q.lay.steps(s.id, 1), '{"step":3,"exi');
+        await recordStep(p.q, s.id, 1, fact(4));
+      });
+      const found = await s.world.alone('next', (p) => finishedSteps(p.q, s.id, 2));
+      expect(found!.map((f) => [f.step, f.attempt, f.result])).toEqual([
+        [1, 1, 'one'],
+        [2, 1, undefined],
+        [4, 1, undefined],
+      ]);
+    }
+  });
+
+  it('count over all attempts up to the last that succeeded', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const steps = await s.world.alone('w', async (p) => {
+      const finished = async (n: number): Promise<number[]> => (await finishedSteps(p.q, s.id, n)).map((f) => f.step);
+      await recordStep(p.q, s.id, 1, fact(1));
+      await publishOutcome(p.q, outcomeOf(s.id, 1, queued));
+      await recordStep(p.q, s.id, 2, fact(2));
+      const before = await finished(3);
+      await publishOutcome(p.q, outcomeOf(s.id, 3, done));
+      await recordStep(p.q, s.id, 5, fact(1));
+      return [before, await finished(4), await finished(6)];
+    });
+    expect(steps).toEqual([[1, 2], [], [1]]);
   });
 });

@@ -235,6 +235,8 @@ function onOne(what: (run: Run, p: Proc, k: Known) => Promise<void>): Verb {
   };
 }
 
+const HOOKS = { onSuccess: 'true', onFailure: 'true', onCancel: 'true' };
+
 async function submit(run: Run, p: Proc): Promise<void> {
   const { rng } = run.world;
   const over: Partial<TaskDraft> = {
@@ -257,6 +259,8 @@ async function submit(run: Run, p: Proc): Promise<void> {
   if (rng.chance(0.1)) over.hold = true;
   if (rng.chance(0.15)) over.delayMs = 1 + rng.int(60);
   if (rng.chance(0.05)) over.expireMs = 20 + rng.int(100);
+  if (rng.chance(0.25)) Object.assign(over, HOOKS);
+  if (rng.chance(0.1)) over.fallback = 'true';
   over.onLost = rng.pick(['requeue', 'requeue', 'hold', 'fail']);
   const made = await submitTask(p.q, draft(over));
   if (made.existing === true) return;

@@ -359,3 +359,56 @@ describe('the life of a task', () => {
     });
   });
 });
+
+describe('the fallback', () => {
+  const task = { fallback: 'true' };
+  const told = { outcome: 'failed', exitCode: 1, error: 'exit code 1' };
+
+  it('D5: is the next attempt after the last retry, and is told how the task failed', () => {
+    const first = decideNext(input({ task: { ...task, retries: 1 } }));
+    expect(first).toMatchObject({ next: { state: 'delayed' }, tally: { failures: 1 } });
+    expect(first.tally.fallback).toBeUndefined();
+    const last = decideNext(input({ task: { ...task, retries: 1 }, tally: first.tally }));
+    expect(last).toMatchObject({ next: { state: 'queued', reason: 'exit code 1' }, tally: { failures: 2, fallback: told } });
+  });
+
+  it.each<[string, Overrides]>([
+    ['exit 78', { ended: exited(78), task: { retries: 5 } }],
+    ['a code that is not retried', { ended: exited(2), task: { retries: 5, retryOn: [[1, 1]] } }],
+    ['a signal', { ended: killed }],
+    ['a timeout', { ended: cause('timeout') }],
+    ['a stall', { ended: cause('stalled') }],
+    ['a worker that died, with --on-lost fail', { ended: lost, task: { onLost: 'fail' } }],
+    ['too many workers that died', { ended: lost, tally: { lost: MAX_LOST - 1 } }],
+    ['the last rejection', { ended: rejected, everyoneRejected: true, tally: { rejectedBy: ['w2'] } }],
+  ])('D5: comes after %s too', (_what, overrides) => {
+    const decided = decideNext(input({ ...overrides, task: { ...task, ...overrides.task } }));
+    expect(decided.next.state).toBe('queued');
+    // Nobody has rejected the other program yet.
+    expect(decided.tally).toMatchObject({ rejectedBy: [], fallback: { outcome: expect.any(String) as string } });
+  });
+
+  it.each<[string, Overrides, string]>([
+    ['a cancel', { ended: cause('canceled') }, 'canceled'],
+    ['a success', { ended: exited(0) }, 'done'],
+    ['the deadline', { ended: cause('deadline') }, 'failed'],
+    ['a failure at the deadline', { task: { deadlineMs: END - START }, tally: { firstStartedAt: START } }, 'failed'],
+  ])('D5: does not come after %s', (_what, overrides, state) => {
+    const decided = decideNext(input({ ...overrides, task: { ...task, ...overrides.task } }));
+    expect(decided.next.state).toBe(state);
+    expect(decided.tally.fallback).toBeUndefined();
+  });
+
+  it('D5: fails for good whatever retries are left, and is run again when it did not fail', () => {
+    const tally: Partial<Tally> = { failures: 1, fallback: { outcome: 'failed', exitCode: 78, error: null } };
+    const of = (ended: Ended): DecideInput => input({ task: { ...task, retries: 5 }, tally, ended });
+    expect(decideNext(of(exited(1))).next.state).toBe('failed');
+    expect(decideNext(of(cause('timeout'))).next.state).toBe('failed');
+    expect(decideNext(of(exited(0))).next.state).toBe('done');
+    for (const ended of [lost, cause('preempted'), exited(75), rejected]) {
+      const again = decideNext(of(ended));
+      expect(['queued', 'delayed']).toContain(again.next.state);
+      expect(again.tally.fallback).toEqual(tally.fallback);
+    }
+  });
+});

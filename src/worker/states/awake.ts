@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { claim, distrustListings, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../queue/claim.ts';
 import { entriesOf, dues } from '../../queue/find.ts';
+import { isTrue } from '../../queue/follow.ts';
 import { sweepWaiting } from '../../queue/depend.ts';
 import { promoteDue } from '../../queue/promote.ts';
 import { readOutcome, readTaskAt } from '../../queue/outcome.ts';
@@ -208,7 +209,13 @@ function ahead(w: Worker): number {
 
 async function serves(w: Worker, lane: string): Promise<boolean> {
   const r = await readRequirements(w.q, lane);
-  return w.file !== null && canServe(w.file, r);
+  return w.file !== null && canServe(w.file, r) && (r.user === undefined || runsFor(w, r.user));
+}
+
+function runsFor(w: Worker, uid: number): boolean {
+  const { runUsers } = w.options;
+  if (runUsers === 'any') return true;
+  return runUsers === null ? uid === process.getuid?.() : runUsers.includes(userOf(uid));
 }
 
 /** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */
@@ -258,11 +265,14 @@ const ONE_CPU: Needs = { cpus: 1 };
 
 /** On a queue that others can write to, a task is run only for the users that `--run-users` names, by default the worker's own. */
 async function mayRun(w: Worker, c: Candidate): Promise<boolean> {
-  const { runUsers } = w.options;
-  if (runUsers === 'any') return true;
+  if (w.options.runUsers === 'any') return true;
+  const file = `${c.dir}/${entryName(c.id, c.n)}`;
   try {
-    const { uid } = await w.q.fsx.stat(`${c.dir}/${entryName(c.id, c.n)}`);
-    return runUsers === null ? uid === process.getuid?.() : runUsers.includes(userOf(uid));
+    const { user } = await readRequirements(w.q, c.lane);
+    if (user === undefined) return runsFor(w, (await w.q.fsx.stat(file)).uid);
+    // Made by another user, in the name of one whose tasks are run here: it must say what that one's task says.
+    const task = await readTaskAt(w.q, file, c.id);
+    return task === undefined || (task.cause?.owner === user && (await isTrue(w.q, task)));
   } catch (error) {
     if (isGone(error)) return true;
     throw error;
