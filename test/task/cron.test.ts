@@ -1,5 +1,5 @@
 /** Ticks over whole years, in zones whose clocks change at different hours and by different amounts. */
-import fc from 'fast-check';
+import { assert as check, constantFrom, integer, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkSchedule, dueTick, lastTick, nextTick, type Schedule } from '../../src/task/cron.ts';
 
@@ -58,7 +58,7 @@ describe.each(YEARS)('in %s, %i', (tz, year) => {
     for (const change of changes(tz, year)) {
       const found = ticks({ expr: '* * * * *', tz }, change - 3 * HOUR, change + 3 * HOUR);
       expect(found.length).toBe(360);
-      expect(found.every((at, i) => i === 0 || at - found[i - 1]! === 60_000)).toBe(true);
+      expect(found.every((at, i) => i === 0 || (found[i - 1] ?? 0) + 60_000 === at)).toBe(true);
     }
   });
 
@@ -120,17 +120,12 @@ describe('a zone', () => {
 describe('lastTick', () => {
   it('is the last of the row', () => {
     const exprs = ['* * * * *', '*/7 * * * *', '0 3 * * *', '30 2 * * 0', '0 0 1 * *', '*/10 * * * * *'];
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...exprs),
-        fc.integer({ min: 0, max: 40 * 60 }),
-        fc.integer({ min: 0, max: 3_000_000 }),
-        (expr, h, span) => {
-          const schedule = { expr, tz: 'Europe/Berlin' };
-          const from = utc('2026-03-10T00:00:00') + h * 60_000 * 17;
-          expect(lastTick(schedule, from, from + span)).toBe(ticks(schedule, from, from + span).at(-1) ?? null);
-        },
-      ),
+    check(
+      property(constantFrom(...exprs), integer({ min: 0, max: 40 * 60 }), integer({ min: 0, max: 3_000_000 }), (expr, h, span) => {
+        const schedule = { expr, tz: 'Europe/Berlin' };
+        const from = utc('2026-03-10T00:00:00') + h * 60_000 * 17;
+        expect(lastTick(schedule, from, from + span)).toBe(ticks(schedule, from, from + span).at(-1) ?? null);
+      }),
     );
   });
 
