@@ -139,7 +139,7 @@ async function viewOf(q: Queue, entry: CronEntry, paused: boolean): Promise<Cron
   const notes = await cronNotes(q, entry.id);
   const fired = notes.findLast((n) => n.task !== undefined && n.refused === undefined);
   const skipped = notes.findLast((n) => n.skippedFor !== undefined || n.refused !== undefined);
-  const next = paused ? null : await nextOf(q, entry);
+  const next = paused ? null : await nextOf(q, entry, await nowOf(q));
   return {
     id: entry.id,
     expr: entry.expr,

@@ -461,8 +461,8 @@ export async function cronNotes(q: Queue, id: string): Promise<CronNote[]> {
   return found;
 }
 
-/** The next tick of an entry as its token has it, server time, ms. */
-export async function nextOf(q: Queue, entry: CronEntry): Promise<number | null> {
-  const token = await readToken(q, entry.id);
-  return nextTick(entry, Math.max(token?.tick ?? 0, await serverNow(q)));
+/** The next tick of an entry as its token has it; `now` and the answer: server time, ms. Writes nothing. */
+export async function nextOf(q: Queue, entry: CronEntry, now: number): Promise<number | null> {
+  const names = await listOrEmpty(q.fsx, dirOf(q, entry.id));
+  return nextTick(entry, Math.max(now, ...names.flatMap((name) => parseToken(name)?.tick ?? [])));
 }
