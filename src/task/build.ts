@@ -408,7 +408,6 @@ const LATER = [
   'mutex',
   'limit',
   'gpus',
-  'handler',
   'step',
   'fallback',
   'on-success',

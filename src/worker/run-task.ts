@@ -17,6 +17,7 @@ import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts'
 import { parseDuration } from '../task/duration.ts';
 import type { Next, Outcome, Tally, Task } from '../task/types.ts';
 import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask } from './child.ts';
+import { handlerProgram } from './handlers.ts';
 import { everyoneElseRejected } from './others.ts';
 import { heartbeat, queueIsThere } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
@@ -243,6 +244,7 @@ async function isMissing(w: Worker, error: unknown): Promise<boolean> {
 
 /** The argv of a task: the command, `shell -c`, or the stored script made executable in the scratch directory. */
 async function prepare(w: Worker, task: Task, place: Place): Promise<{ argv: string[] } | { reason: string }> {
+  if (task.handler !== undefined) return handlerProgram(w, task, place);
   if (task.script !== undefined) {
     let text: Buffer;
     try {

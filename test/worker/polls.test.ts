@@ -106,6 +106,7 @@ function options(dir: string): WorkerOptions {
     minFreeMem: null,
     passEnv: [],
     vars: {},
+    handlers: null,
     runUsers: null,
     restartExitCode: null,
     only: null,
