@@ -29,6 +29,8 @@ const LOOK_EVERY = 30;
 const GRAIN_MS = 2000;
 /** A worker that has just come counts as looking for a poll and so long already, so that nothing is missed between two of them, ms. */
 const HEAD_START_MS = 1000;
+/** What could not be fired is tried again after this long, ms. */
+const AGAIN_MS = 5000;
 
 /** Once a poll. Never throws; goes on by itself where a submit has to wait for something. */
 export async function lookAtCron(w: Worker): Promise<void> {
@@ -78,6 +80,7 @@ async function look(w: Worker, eye: Eye): Promise<void> {
     if (thorough) await cron.sweepAbandoned(q, names);
   }
   let nextAt = Number.POSITIVE_INFINITY;
+  let failed = false;
   for (const id of eye.active) {
     try {
       const next = await cron.fireDue(q, eye.entries.get(id)!, {
@@ -89,14 +92,15 @@ async function look(w: Worker, eye: Eye): Promise<void> {
       });
       nextAt = Math.min(nextAt, next ?? Number.POSITIVE_INFINITY);
     } catch (error) {
-      // One that cannot be fired keeps none of the others back, and is tried again at the next poll.
-      nextAt = 0;
+      // One that cannot be fired keeps none of the others back, and is tried again soon.
+      nextAt = Math.min(nextAt, now + AGAIN_MS);
+      failed = true;
       sayOnce(w, `cron ${id}`, error);
     }
   }
   // What could not be fired is not behind us: it is late at the next look, not missed.
-  if (nextAt > 0) eye.lookedAt = now;
-  else eye.lookedAt ??= seenFrom;
+  if (failed) eye.lookedAt ??= seenFrom;
+  else eye.lookedAt = now;
   eye.nextAt = nextAt;
 }
 
@@ -106,7 +110,10 @@ async function isMine(w: Worker, eye: Eye, id: string): Promise<boolean> {
   const cron = await import('../queue/cron.ts');
   if (w.q.config.shared && (await cron.cronOwner(w.q, id)) !== process.geteuid?.()) return false;
   const entry = await cron.readCron(w.q, id);
-  if (entry === undefined) return false;
+  if (entry === undefined) {
+    sayOnce(w, `cron ${id}`, `${w.q.lay.cron}/${id}.json is no entry`);
+    return false;
+  }
   eye.entries.set(id, entry);
   return true;
 }
