@@ -137,7 +137,7 @@ function cells(v: CronView, now: number): string[] {
 
 async function viewOf(q: Queue, entry: CronEntry, paused: boolean): Promise<CronView> {
   const notes = await cronNotes(q, entry.id);
-  const fired = notes.findLast((n) => n.task !== undefined && n.refused === undefined);
+  const fired = notes.findLast((n) => n.task !== undefined);
   const skipped = notes.findLast((n) => n.skippedFor !== undefined || n.refused !== undefined);
   const next = paused ? null : await nextOf(q, entry, await nowOf(q));
   return {

@@ -50,7 +50,7 @@ export interface CronNote {
   tick: number;
   /** When it was fired or skipped, server time, ms. */
   at: number;
-  /** The task that was submitted, or would have been. */
+  /** The task that was submitted. */
   task?: string;
   /** Not submitted: that task of the tick before was unfinished. */
   skippedFor?: string;
@@ -397,23 +397,23 @@ async function enter(q: Queue, id: string, tick: number, s: Staged): Promise<voi
   const { task } = s;
   const at = Math.round(await serverNow(q));
   try {
-    await submitStaged(q, s);
+    const holder = await submitStaged(q, s);
+    await note(q, id, holder === undefined ? { tick, at, task: task.id } : { tick, at, refused: `${holder} has the key ${task.key}` });
   } catch (error) {
     if (!(error instanceof TqError)) throw error;
     await drop(q, s);
-    await note(q, id, { tick, at, task: task.id, refused: error.message });
-    return;
+    await note(q, id, { tick, at, refused: error.message });
   }
-  await note(q, id, { tick, at, task: task.id });
 }
 
-async function submitStaged(q: Queue, s: Staged): Promise<void> {
+/** The unfinished task that has the key, when that one stands for it. */
+async function submitStaged(q: Queue, s: Staged): Promise<string | undefined> {
   const { task } = s;
   if (task.key !== undefined || task.lockKeys !== undefined) {
     const { enterKeyed, refuseIfLocked } = await import('./keys.ts');
     if (task.key !== undefined) await refuseIfLocked(q, task.key);
-    await enterKeyed(q, s);
-    return;
+    const submitted = await enterKeyed(q, s);
+    return submitted.existing === true ? submitted.id : undefined;
   }
   const place = placeOf(s);
   await commit(q, s, place);
@@ -422,6 +422,7 @@ async function submitStaged(q: Queue, s: Staged): Promise<void> {
     await linkToParents(q, task).catch(() => undefined);
   }
   await ring(q);
+  return undefined;
 }
 
 function placeOf({ task, serverMs }: Staged): Place {

@@ -285,6 +285,23 @@ describe('overlap and gaps', () => {
   });
 });
 
+describe('a shared queue', () => {
+  it('H15: an entry is fired by workers of its owner alone, since its tasks would belong to their user', async () => {
+    const farm = await makeFarm({ shared: true });
+    const mine = await add(farm, EVERY_SECOND, '-n', 'mine', '--', 'true');
+    const theirs = await add(farm, EVERY_SECOND, '-n', 'theirs', '--', 'true');
+    // Only root can give a file away; as anybody else both are mine.
+    const root = process.getuid?.() === 0;
+    if (root) fs.chownSync(path.join(farm.queue, 'cron', `${theirs}.json`), 12_345, 12_345);
+    await farm.worker();
+    await until(
+      () => notes(farm, mine).length >= 2 && (root || notes(farm, theirs).length >= 2),
+      () => 'ticks of mine come',
+    );
+    expect((await countOf(farm, 'theirs')) === 0).toBe(root);
+  });
+});
+
 describe('bad input', () => {
   it('H15: a bad expression, zone or flag is a usage error that names it, and nothing is written', async () => {
     const farm = await makeFarm();

@@ -235,6 +235,26 @@ describe('a tick', () => {
     expect(await tasksIn(world)).toHaveLength(2);
   });
 
+  it('H16: whose key another task has, or may not be used now, is noted as refused', async () => {
+    for (const [over, said] of [
+      [{ key: 'k', onDup: 'ignore' }, / has the key k$/],
+      [{ key: 'k', onDup: 'error' }, /an unfinished task has this key/],
+      [{ key: 'k', onDup: 'ignore', lockKeys: '^k$' }, /k/],
+    ] as Array<[Partial<TaskDraft>, RegExp]>) {
+      const g = await begin({ over });
+      const { world, entry } = g;
+      await world.alone('one', fire(entry));
+      const [id] = await tasksIn(world);
+      toNextTick(world);
+      await world.alone('two', fire(entry));
+      expect(await tasksIn(world)).toEqual([id]);
+      const [first, second] = (await world.alone('reader', (p) => cronNotes(p.q, entry.id)))!;
+      expect(first).toMatchObject({ task: id });
+      expect(second).toMatchObject({ refused: expect.stringMatching(said) as unknown });
+      expect(fs.readdirSync(`${world.dir}/tmp`)).toEqual([]);
+    }
+  });
+
   it('H16: an hour with nobody looking gives no run, or the last one, once', async () => {
     for (const [catchup, runs] of [
       ['none', 0],
