@@ -17,9 +17,6 @@ export interface Schedule {
 export type Overlap = 'skip' | 'queue';
 export type Catchup = 'none' | 'last';
 
-/** Seen late by a worker that was there all the time, a tick still counts for so long, ms. */
-export const LATE_MS = 60_000;
-
 /** Throws USAGE naming what is wrong; also for one that has no tick after `now`. */
 export function checkSchedule(expr: string, tz: string, now: number): Schedule {
   try {

@@ -5,7 +5,6 @@
 import { serverNow } from '../queue/clock.ts';
 import { isGone } from '../queue/fsx.ts';
 import type { CronEntry } from '../queue/cron.ts';
-import { LATE_MS } from '../task/cron.ts';
 import { sayOnce, wake, type Worker } from './worker.ts';
 
 interface Eye {
@@ -25,6 +24,8 @@ const eyes = new WeakMap<Worker, Eye>();
 
 /** Each entry is looked at anyway every so many polls: who died while firing may have been the only one to know of it. */
 const LOOK_EVERY = 30;
+/** Seen late by a worker that was there all the time, a tick still counts for so long, ms. */
+const LATE_MS = 60_000;
 /** Two changes of a directory within this time may have the same time stamp, ms. */
 const GRAIN_MS = 2000;
 /** A worker that has just come counts as looking for a poll and so long already, so that nothing is missed between two of them, ms. */
