@@ -36,6 +36,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (verb === 'submit') return execute(submit, words, outside);
   expectWork();
   if (word === '__guardian') return guardian(words);
+  if (word === '__handler') return handler(words);
   if (word === undefined || word === '--help' || word === '-h' || word === 'help') return help(words.slice(lead));
   if (word === '--version' || word === '-V') return showVersion(words.includes('--json'));
   if (verb === undefined) throw unknownVerb(word);
@@ -73,6 +74,11 @@ function unknownVerb(word: string): Error {
 async function guardian(words: readonly string[]): Promise<number> {
   const { guardianMain } = await import('./worker/guardian-main.ts');
   return guardianMain(words);
+}
+
+async function handler(words: readonly string[]): Promise<number> {
+  const { handlerMain } = await import('./worker/handler-main.ts');
+  return handlerMain(words);
 }
 
 function lastWords(thrown: unknown): number {

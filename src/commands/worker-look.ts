@@ -37,6 +37,10 @@ export interface WorkerView {
   badWant: string | null;
   version: string;
   session: string;
+  /** Names. */
+  handlers: string[];
+  /** Modules, or functions in them, that it could not take, and why. */
+  brokenHandlers: Array<{ file: string; reason: string }>;
 }
 
 /** `tq worker ls` */
@@ -117,7 +121,23 @@ export function workerView(s: Sight): WorkerView {
     badWant: s.badWant,
     version: s.file.version,
     session: s.file.session,
+    handlers: handlersOf(s),
+    brokenHandlers: brokenOf(s),
   };
+}
+
+function handlersOf(s: Sight): string[] {
+  const { handlers } = s.file.settings;
+  return typeof handlers === 'object' && handlers !== null ? Object.keys(handlers) : [];
+}
+
+function brokenText(broken: { file: string; reason: string }): string {
+  return visible(`${broken.file}: ${broken.reason}`);
+}
+
+function brokenOf(s: Sight): Array<{ file: string; reason: string }> {
+  const { brokenHandlers: broken } = s.file.settings;
+  return Array.isArray(broken) ? (broken as Array<{ file: string; reason: string }>) : []; // as the worker wrote it
 }
 
 function noSuchWorker(word: string): TqError {
@@ -192,6 +212,8 @@ function page(s: Sight, now: number, io: Ctx['io']): string {
     ['blocked', said?.blocked === 'error' ? '' : visible(said?.blocked ?? '')],
     ['request', s.badWant === null ? '' : `not understood: ${visible(s.badWant)}`],
     ['gate', visible(typeof file.settings['gate'] === 'string' ? file.settings['gate'] : '')],
+    ['handlers', visible(handlersOf(s).join(' '))],
+    ['not loaded', brokenOf(s).map(brokenText).join('; ')],
     ['restarts', file.restartExitCode === null ? '' : `with exit code ${file.restartExitCode}`],
     ['version', visible(file.version)],
     ['session', visible(file.session)],

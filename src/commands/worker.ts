@@ -1,8 +1,10 @@
 /**
  * `tq worker`: runs tasks until told otherwise; below it the verbs that look at workers and ask something of them.
  */
+import fs from 'node:fs';
 import os from 'node:os';
-import { TqError, usage } from '../errors.ts';
+import path from 'node:path';
+import { usage } from '../errors.ts';
 import type { Queue } from '../queue/open.ts';
 import type { System } from '../system.ts';
 import type { Io } from '../print.ts';
@@ -35,6 +37,7 @@ export const command = defineCommand({
       command: "tq worker --hours '22:00-06:00 mon-fri' --gate 'test ! -e /tmp/busy'",
       text: 'at night, and only when the machine is free',
     },
+    { command: 'tq worker --handlers ./handlers', text: 'with the functions that the modules in there export' },
     { command: 'tq worker sleep node1 --for 2h', text: 'node1 takes nothing for two hours' },
     { command: "tq worker stop 'gpu*'", text: 'every worker whose name begins with gpu leaves when its tasks are done' },
   ],
@@ -140,7 +143,6 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     if (at <= 0) throw usage(`--resource: not k=N: ${quoted(word)}`, 'such as disk=2');
     offers[word.slice(0, at)] = positive(word.slice(at + 1), '--resource');
   }
-  if (flags.handlers !== undefined) throw new TqError('REFUSED', 'this version of tq does not have --handlers yet');
   const restart = flags['restart-exit-code'];
   return {
     name: flags.name === undefined ? safeName(system.host()) : checkWorkerName(flags.name, '--name'),
@@ -161,6 +163,7 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     minFreeMem: flags['min-free-mem'] === undefined ? null : parseSize(flags['min-free-mem'], '--min-free-mem'),
     passEnv: list(flags['pass-env'] ?? []).map((name) => checkEnvName(name, '--pass-env')),
     vars: Object.fromEntries((flags.var ?? []).map(variable)),
+    handlers: flags.handlers === undefined ? null : directory(flags.handlers, '--handlers', system.cwd()),
     runUsers: flags['run-users'] === undefined ? null : list(flags['run-users']).includes('any') ? 'any' : list(flags['run-users']),
     restartExitCode: restart === undefined ? null : count(restart, '--restart-exit-code', 0, 255),
     only: null,
@@ -168,6 +171,12 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     version,
     umask: queue.umask,
   };
+}
+
+function directory(text: string, flag: string, cwd: string): string {
+  const dir = path.resolve(cwd, text);
+  if (fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return dir;
+  throw usage(`${flag}: not a directory: ${quoted(text)}`);
 }
 
 function list(words: readonly string[]): string[] {

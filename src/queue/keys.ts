@@ -15,7 +15,7 @@ import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
 import { createOnce, discard, move, readIfThere, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import type { TaskDraft } from '../task/build.ts';
-import { commit, stage, type Submitted } from './submit.ts';
+import { commit, stage, type Staged, type Submitted } from './submit.ts';
 import { serverNow } from './clock.ts';
 import { readWhy, writeWhy } from './why.ts';
 
@@ -175,38 +175,43 @@ export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted
     const holder = await keyHolder(q, draft.key);
     if (holder !== undefined) return existing(q, draft, holder);
   }
-  const s = await stage(q, draft);
-  if (draft.lockKeys !== undefined) await createOnce(q, `${q.lay.keylocks}/${s.task.id}`, draft.lockKeys);
-  if (draft.key === undefined) {
-    const place = draft.hold === true ? ({ state: 'held' } as const) : (await import('./task-file.ts')).freePlace(s.task, s.serverMs);
+  return enterKeyed(q, await stage(q, draft));
+}
+
+/** The rest of a submit, once the task is staged. Throws DUPLICATE_KEY; then it is not in the queue. */
+export async function enterKeyed(q: Queue, s: Staged): Promise<Submitted> {
+  const { task } = s;
+  if (task.lockKeys !== undefined) await createOnce(q, `${q.lay.keylocks}/${task.id}`, task.lockKeys);
+  if (task.key === undefined) {
+    const place = task.hold === true ? ({ state: 'held' } as const) : (await import('./task-file.ts')).freePlace(task, s.serverMs);
     await commit(q, s, place);
-    if (place.state === 'waiting') await linkToParents(q, s.task).catch(() => undefined);
+    if (place.state === 'waiting') await linkToParents(q, task).catch(() => undefined);
     await ring(q);
-    return { id: s.task.id, task: s.task, place };
+    return { id: task.id, task, place };
   }
   await commit(q, s, { state: 'waiting' });
   try {
     for (;;) {
-      const verdict = await takeKey(q, draft.key, s.task.id);
+      const verdict = await takeKey(q, task.key, task.id);
       if (verdict.kind === 'mine') break;
-      if (draft.onDup === 'replace') {
+      if (task.onDup === 'replace') {
         await replaceHolder(q, verdict.by);
         continue;
       }
-      const mine = await withdraw(q, s.task);
-      if (mine === 'withdrawn') return await existing(q, draft, verdict.by);
+      const mine = await withdraw(q, task);
+      if (mine === 'withdrawn') return await existing(q, task, verdict.by);
       if (mine === 'admitted') break;
     }
-    const at = await admit(q, s.task);
-    if (at === undefined && (await endedState(q, s.task.id, true)) === undefined) {
+    const at = await admit(q, task);
+    if (at === undefined && (await endedState(q, task.id, true)) === undefined) {
       throw new TqError('QUEUE_UNUSABLE', 'submit: it was stopped for longer than a lease, and its task was taken back', {
         hint: 'submit it again',
       });
     }
-    return { id: s.task.id, task: s.task, place: at?.place ?? { state: 'canceled' } };
+    return { id: task.id, task, place: at?.place ?? { state: 'canceled' } };
   } catch (error) {
     // Left in waiting it would be run one day, though its submit said that it failed.
-    await withdraw(q, s.task).catch(() => undefined);
+    await withdraw(q, task).catch(() => undefined);
     throw error;
   }
 }
@@ -239,7 +244,7 @@ async function rename(q: Queue, at: Located): Promise<boolean> {
   return (await move(q, at.file, q.lay.entry({ state: 'waiting' }, at.id, at.n + 1))) === 'moved';
 }
 
-async function existing(q: Queue, draft: TaskDraft, holder: string): Promise<Submitted> {
+async function existing(q: Queue, draft: TaskDraft | Task, holder: string): Promise<Submitted> {
   if (draft.onDup === 'error') {
     throw new TqError('DUPLICATE_KEY', `--key ${draft.key}: an unfinished task has this key: ${holder}`, {
       hint: `tq show ${holder}, or --on-dup replace`,

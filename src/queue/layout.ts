@@ -254,6 +254,7 @@ export interface Layout {
   readonly workers: string;
   readonly inbox: string;
   readonly keylocks: string;
+  readonly cron: string;
   /** The directory of a place, bucket included. */
   dir(place: Place, id: string): string;
   /** The file of a task at attempt `n` in a place. */
@@ -304,6 +305,7 @@ export const TOP_DIRS = [
   'state',
   'notes',
   'blobs',
+  'cron',
   'inbox',
   'tmp',
   'swept',
@@ -335,6 +337,7 @@ export function makeLayout(root: string): Layout {
     workers: `${root}/workers`,
     inbox: `${root}/inbox`,
     keylocks: `${root}/keylocks`,
+    cron: `${root}/cron`,
     dir,
     entry: (place, id, n) => `${dir(place, id)}/${entryName(id, n)}`,
     session: (session) => `${root}/running/${session}`,

@@ -14,6 +14,7 @@ import { bury, settleLost } from '../queue/bury.ts';
 import { parseEntry } from '../queue/layout.ts';
 import { heartbeat, publishState, rang, type Pulse } from './heartbeat.ts';
 import { nextBoundary, awakeAt } from '../task/hours.ts';
+import { lookAtCron } from './cron.ts';
 import { closeScratch } from './scratch.ts';
 import { awake } from './states/awake.ts';
 import { asleep } from './states/asleep.ts';
@@ -180,6 +181,8 @@ function beatForever(w: Worker): { stop(): void } {
     const beating = housekeeping(w);
     w.beating = beating;
     const pulse = await beating;
+    // By itself: a tick may have to wait for a task that it replaces, and a burial must not make it late.
+    if (pulse === 'ok' && !stopped) void lookAtCron(w);
     if (pulse === 'ok' && !busy && !stopped) {
       busy = true;
       void chores(w).finally(() => {

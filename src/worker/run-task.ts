@@ -18,6 +18,7 @@ import { parseDuration } from '../task/duration.ts';
 import type { Next, Outcome, Tally, Task } from '../task/types.ts';
 import { endTree, spawnTask, sweepGroup, type ExitInfo, type SpawnedTask, type SpawnRejection, type SpawnSpec } from './child.ts';
 import { afterFailure } from './chunk.ts';
+import { handlerProgram } from './handlers.ts';
 import { everyoneElseRejected } from './others.ts';
 import { heartbeat, queueIsThere } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
@@ -329,6 +330,7 @@ async function prepare(
   tally: Tally,
   steps: StepsSoFar | undefined,
 ): Promise<{ argv: string[] | undefined } | { reason: string }> {
+  if (task.handler !== undefined && tally.fallback === undefined) return handlerProgram(w, task, place);
   if (tally.fallback !== undefined && task.fallback !== undefined)
     return { argv: [task.shell ?? DEFAULT_SHELL, '-c', withVars(task.fallback, w.options.vars)] };
   if (steps !== undefined) return { argv: steps.now > steps.total ? undefined : stepArgv(w, task, steps.now) };

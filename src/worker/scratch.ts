@@ -13,7 +13,7 @@ import { judgeSession } from '../queue/session.ts';
 import type { Progress } from '../task/types.ts';
 
 /** What a task may hand back at most, bytes. */
-const MAX_REPORT = 1 << 20;
+export const MAX_REPORT = 1 << 20;
 
 export function scratchRoot(q: Queue): string {
   return path.join(os.tmpdir(), `tq-${process.getuid?.() ?? 0}`, q.config.id);

@@ -34,6 +34,8 @@ export interface WorkerOptions {
   minFreeMem: number | null;
   passEnv: string[];
   vars: Record<string, string>;
+  /** Absolute path of the directory with the modules of its handlers. */
+  handlers: string | null;
   runUsers: string[] | 'any' | null;
   restartExitCode: number | null;
   /** Run this one task and nothing else. */

@@ -264,7 +264,6 @@ describe('verbs of another version', () => {
       ['group', 'cancel', 'g'],
       ['queue', 'pause', 'q'],
       ['limit', 'ls'],
-      ['cron', 'ls'],
       ['export', 'f'],
       ['import', 'f'],
       ['config', 'ls'],

@@ -52,6 +52,8 @@ const MEANS: Readonly<Record<string, string>> = {
   blob: String.raw`[0-9a-z]{10,16}\.(?:script|stdin)`,
   time: String.raw`\d{14}`,
   random: '[0-9a-z]+',
+  tick: String.raw`\d{8}T\d{6}\.\d{3}`,
+  last: '(?:none|[0-9a-z]{10,16})',
   any: '[^/]+',
 };
 
@@ -261,6 +263,16 @@ describe('the kept queue', () => {
     expect(await farm.ok(['-D', dir, 'logs', list.find((t) => t.name === 'script')!.id])).toBe('from stdin\narg\n');
   });
 
+  it('L8: this tq knows when an entry of cron of format 1 came last and comes next', async () => {
+    const farm = await makeFarm();
+    const dir = copyOfKept();
+    const list = async (): Promise<unknown> => JSON.parse(await farm.ok(['-D', dir, 'cron', 'ls', '--json']));
+    const three = expect.stringMatching(/T03:00:00\.000Z$/) as unknown;
+    expect(await list()).toMatchObject([
+      { id: '6d39o5m5w2c7aq', expr: '0 3 * * *', tz: 'UTC', last: three, next: three, lastTask: '6d39o5h8zf9c15' },
+    ]);
+  });
+
   it('L8: a higher format number is refused with exit 4 and nothing is touched', async () => {
     const farm = await makeFarm();
     const dir = copyOfKept();
@@ -285,6 +297,9 @@ describe('a living queue', () => {
     const long = await farm.submit('-q', 'long', '--', 'sleep', '100');
     await farm.ok(['hold', other]);
     await farm.ok(['note', other, 'a note']);
+    await farm.ok(['cron', 'add', '* * * * * *', '--', 'true']);
+    const paused = (await farm.ok(['cron', 'add', '@yearly', '--', 'true'])).trim();
+    await farm.ok(['cron', 'pause', paused]);
     expect(undescribed(farm.queue)).toEqual([]);
     await farm.worker(['--name', 'node1', '-q', 'default,long', '-j', '2']);
     await farm.reaches(long, 'running');

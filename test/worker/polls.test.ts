@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { FsOp } from '../../src/queue/fsx.ts';
+import { addCron } from '../../src/queue/cron.ts';
 import { initQueue, openQueue, type Queue } from '../../src/queue/open.ts';
 import { readState, writeWant } from '../../src/queue/registry.ts';
 import { submitTask } from '../../src/queue/submit.ts';
@@ -69,6 +70,34 @@ test.each([false, true])('C14: an idle worker looks for work once a poll (networ
   expect(w.calls('list', '/queued') - before).toBeLessThanOrEqual(beats * 1.5);
 });
 
+test.each([false, true])('H15: what is not due costs a look at one directory a poll (network %s)', async (network) => {
+  const w = await counted(network);
+  for (let i = 0; i < 3; i++) {
+    await addCron(w.q, {
+      expr: '0 0 29 2 *',
+      tz: 'UTC',
+      overlap: 'skip',
+      catchup: 'none',
+      draft: draft('true', w.dir),
+      by: { user: 'u', host: 'h' },
+    });
+  }
+  // Until the directory has had one time for so long that a change would be seen.
+  const began = Date.now();
+  await until(() => Date.now() - began > 3000);
+  await w.beats(2);
+  const cron = (): number[] => [w.calls('stat', '/cron'), w.calls('list', '/cron')];
+  const [looks, lists] = cron();
+  const beatsBefore = w.calls('write', '/heartbeat');
+  await w.beats(20);
+  const beats = w.calls('write', '/heartbeat') - beatsBefore;
+  const after = cron();
+  expect(after[0]! - looks!).toBeGreaterThan(0);
+  // On a network what seems missing is asked for twice.
+  expect(after[0]! - looks!).toBeLessThanOrEqual(beats * 2 + 2);
+  expect(after[1]! - lists!).toBeLessThanOrEqual(Math.ceil(beats / 30) + 1);
+});
+
 test('C14: a worker that was asked to sleep and has a task to end first waits for it without looking round all the time', async () => {
   const w = await counted(false);
   const { id } = await submitTask(w.q, draft(`while test ! -e ${w.dir}/go; do sleep 0.02; done`, w.dir));
@@ -106,6 +135,7 @@ function options(dir: string): WorkerOptions {
     minFreeMem: null,
     passEnv: [],
     vars: {},
+    handlers: null,
     runUsers: null,
     restartExitCode: null,
     only: null,

@@ -8,6 +8,7 @@ import { serverNow } from '../../queue/clock.ts';
 import { bell } from '../../queue/signal.ts';
 import { awakeAt, nextBoundary } from '../../task/hours.ts';
 import { startGuardianOf } from '../guard.ts';
+import { offeredBy } from '../handlers.ts';
 import { heartbeatMs, isLeaving, type StateModule } from '../machine.ts';
 import { endLeftovers, recoverHere } from '../recover.ts';
 import { parseWant } from '../requests.ts';
@@ -26,6 +27,7 @@ export const starting: StateModule = {
     await mkdirp(q.fsx, q.lay.session(session));
     dropSpares();
     w.scratch = openScratch(q, session);
+    const offer = await offeredBy(w);
     w.file = {
       name: options.name,
       session,
@@ -47,7 +49,8 @@ export const starting: StateModule = {
         untilEmpty: options.untilEmpty,
         timeLimitMs: options.timeLimitMs,
         vars: Object.keys(options.vars),
-        handlers: [],
+        handlers: offer.handlers,
+        ...(offer.broken.length > 0 ? { brokenHandlers: offer.broken } : {}),
       },
     };
     await writeWorker(q, w.file);
