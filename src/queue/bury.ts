@@ -7,6 +7,7 @@ import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
+import { returnSharesOf, wantsOf, type Want } from './limits.ts';
 import { baseOf, entryName, parseEntry, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readClaimed, settle, tallyBefore } from './outcome.ts';
@@ -28,6 +29,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
   await publishSpool(q, session);
   const dir = q.lay.session(session);
   const seen = new Set<string>();
+  const wants: Want[] = [];
   for (let round = 0; round < TRIES; round++) {
     let names: string[];
     try {
@@ -48,7 +50,10 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       seen.add(e.name);
       try {
         if (isSetSession(session)) await putBack(q, session, e.id, e.n);
-        else await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+        else {
+          const task = await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+          if (task !== undefined) wants.push(...wantsOf(task));
+        }
       } catch (error) {
         // What is wrong with one does not keep the others back.
         failed.push(error);
@@ -59,6 +64,8 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
     }
     if (await rmdirIfEmpty(q.fsx, dir)) {
+      // Only now: what it claims too late has no directory to come into. Shares of what it never claimed are found by who needs them.
+      if (wants.length > 0) await returnSharesOf(q, session, wants);
       await ring(q);
       return 'buried';
     }
@@ -83,13 +90,14 @@ export async function settleLost(
   reason: string,
   canceled: boolean,
   began?: boolean,
-): Promise<void> {
+): Promise<Task | undefined> {
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
   const task = await readClaimed(q, file, id);
-  if (task === undefined) return;
+  if (task === undefined) return undefined;
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
   await settle(q, session, lost, task, canceled);
+  return task;
 }
 
 export async function lostOutcome(

@@ -11,6 +11,7 @@ import { buckets, entriesOf, everything, locate, type Located } from './find.ts'
 import { isGone, listOrEmpty } from './fsx.ts';
 import { bucketEnd, idTime } from './layout.ts';
 import { sweepKeys } from './keys.ts';
+import { sweepMutexes } from './limits.ts';
 import type { Queue } from './open.ts';
 import { readOutcome } from './outcome.ts';
 import { holderOf, readState, takeName, workerNames } from './registry.ts';
@@ -50,6 +51,7 @@ export async function collect(q: Queue, options: GcOptions): Promise<GcReport> {
   await sweepMarkers(q);
   report.blobs = await sweepBlobs(q, now);
   await sweepKeys(q, now);
+  await sweepMutexes(q, now);
   await sweepEmpty(q, now);
   await sweepTmp(q);
   report.workers = await sweepWorkers(q, options, now);

@@ -14,6 +14,7 @@ import { bell } from '../queue/signal.ts';
 import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
+import { reservation } from './reserve.ts';
 import { readProgress } from './scratch.ts';
 import { endRun, sayOnce, wake, type Worker } from './worker.ts';
 
@@ -179,6 +180,7 @@ export async function publishState(w: Worker): Promise<void> {
     running: w.runningNow(),
     changedAt: 0,
     blocked: w.blocked,
+    reserved: reservation(w),
     lastSession: null,
     lost: false,
   };

@@ -22,6 +22,7 @@ import { offline } from './states/offline.ts';
 import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
+import { returnIdle } from './shares.ts';
 import { endRun, jittered, sayOnce, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
 /** A state runs until it is time for another; every wait in it ends with `wake(w)`. */
@@ -229,6 +230,7 @@ async function beatOnce(w: Worker): Promise<Pulse | 'left'> {
 /** What a worker does for others: the burial of a peer with many tasks takes longer than a heartbeat may wait. */
 async function chores(w: Worker): Promise<void> {
   try {
+    await returnIdle(w);
     await observeOthers(w);
   } catch (error) {
     sayOnce(w, 'watching the others', error);

@@ -22,6 +22,7 @@ import { heartbeat, queueIsThere } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
 import { bootClockMs } from './proc.ts';
 import { givePlaceBack, leftIn, parseProgress, readReport, takePlace, type Place } from './scratch.ts';
+import { noteBegun } from './shares.ts';
 import { taskEnv } from './task-env.ts';
 import type { Cause, Run, Worker } from './worker.ts';
 
@@ -228,6 +229,7 @@ async function execute(
   run.startedAt = startedAt;
   run.pid = child.pid;
   w.guardian?.watch(child.pid, task.id, run.claimed.attempt);
+  noteBegun(w, run);
   const info = await supervise(w, run, task, tally, startedAt, child, logFd, errFd, place);
   sweepGroup(child.pid);
   w.guardian?.unwatch(child.pid);

@@ -10,12 +10,18 @@ import { serverNow } from '../../queue/clock.ts';
 import { settleLost } from '../../queue/bury.ts';
 import { laneOf } from '../../queue/task-file.ts';
 import { isGone } from '../../queue/fsx.ts';
-import { entryName } from '../../queue/layout.ts';
+import { headOf } from '../../queue/head.ts';
+import { entryName, queueOfLane } from '../../queue/layout.ts';
+import { pausedQueues } from '../../queue/pause.ts';
+import { formatSize } from '../../task/size.ts';
 import { userOf } from '../../system.ts';
 import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
+import { admits, considerRoom, noteNoRoom, reservedFor } from '../reserve.ts';
+import { freeMemory } from '../resources.ts';
+import { beginLook, endLook, laneHasShares, lanesInWait, returnIdle, takeFor } from '../shares.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
 import { endRun, freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
@@ -51,6 +57,7 @@ export const awake: StateModule = {
 
 /** One round: obey, leave, claim, start, sleep. Null: stay awake. */
 async function turn(w: Worker): Promise<WorkerState | null> {
+  await returnIdle(w);
   if (w.blocked === 'error') return 'error';
   if (!w.q.network) await readRequest(w).catch(() => undefined);
   const asked = await obey(w);
@@ -171,10 +178,14 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   w.claimEpoch++;
   w.leftForOthers = 0;
   try {
+    await heedPauses(w);
+    beginLook(w);
+    if (await considerRoom(w, (lane) => fits(w, lane))) await publishState(w).catch(() => undefined);
     const rules = {
       // A lane for which nothing is free now is not even listed: it may be long.
-      serves: async (lane: string) => (await serves(w, lane)) && (await fits(w, lane)),
-      leave: (c: Candidate) => leaveIt(w, c),
+      serves: async (lane: string) => (await serves(w, lane)) && (await hasRoom(w, lane)) && (await laneHasShares(w, lane)),
+      admits: (lane: string, priority: number) => admits(w, lane, priority),
+      leave: async (c: Candidate) => (await leaveIt(w, c)) || !(await takeFor(w, c)),
       has: (id: string, attempt: number) => w.runs.has(`${id}.a${attempt}`) || w.pending.some((c) => c.id === id && c.attempt === attempt),
       taken: (c: Claimed) => void w.pending.push(c),
     };
@@ -182,7 +193,34 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   } finally {
     w.claiming = false;
     w.claimEpoch++;
+    await endLook(w);
   }
+}
+
+/** A queue that is paused by now: nothing more of it is listed, and what was claimed ahead goes back. */
+async function heedPauses(w: Worker): Promise<void> {
+  // Over a network the bell, which empties the window, is worth a look; each claim is not.
+  if (w.q.network && w.window.at < w.window.entries.length) return;
+  const now = (await pausedQueues(w.q)).join('/');
+  const before = paused.get(w) ?? '';
+  if (now === before) return;
+  paused.set(w, now);
+  w.window = emptyWindow();
+  if (w.pending.some((c) => isPaused(w, c.lane))) await handBackPending(w);
+}
+
+/** Names of the paused queues, joined. */
+const paused = new WeakMap<Worker, string>();
+
+function isPaused(w: Worker, lane: string): boolean {
+  const names = paused.get(w) ?? '';
+  return names !== '' && names.split('/').includes(queueOfLane(lane));
+}
+
+async function hasRoom(w: Worker, lane: string): Promise<boolean> {
+  if (await fits(w, lane)) return true;
+  noteNoRoom(w, lane);
+  return false;
 }
 
 /** How many tasks the slots get through in `AHEAD_MS`; none until it is known how fast they end. */
@@ -194,13 +232,13 @@ function ahead(w: Worker): number {
 
 async function serves(w: Worker, lane: string): Promise<boolean> {
   const r = await readRequirements(w.q, lane);
-  return w.file !== null && canServe(w.file, r);
+  return w.file !== null && !isPaused(w, lane) && canServe(w.file, r);
 }
 
 /** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */
 async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   if (w.options.only !== null && c.id !== w.options.only) return true;
-  if (!(await fits(w, c.lane))) return true;
+  if (!(await hasRoom(w, c.lane))) return true;
   if (w.options.timeLimitMs !== null && !(await fitsTimeLimit(w, c))) return true;
   if (w.q.config.shared && !(await mayRun(w, c))) return true;
   if (c.n === 0) return false;
@@ -271,7 +309,8 @@ async function allowed(w: Worker): Promise<boolean> {
   if (closed) w.blocked = `gate: ${options.gate}`;
   if (options.maxLoad !== null && os.loadavg()[0]! > options.maxLoad)
     w.blocked = `load is ${os.loadavg()[0]!.toFixed(2)}, --max-load ${options.maxLoad}`;
-  if (options.minFreeMem !== null && os.freemem() < options.minFreeMem) w.blocked = `free memory is below --min-free-mem`;
+  if (options.minFreeMem !== null && freeMemory() < options.minFreeMem)
+    w.blocked = `less than ${formatSize(options.minFreeMem)} of memory is free (--min-free-mem)`;
   if (w.blocked !== before) await publishState(w).catch(() => undefined);
   return w.blocked === null;
 }
@@ -346,6 +385,7 @@ function start(w: Worker, claimed: Claimed): void {
     }
     w.runs.delete(run.key);
     w.slots[slot] = false;
+    await returnIdle(w);
     const ms = performance.now() - began;
     w.averageMs = w.averageMs === null ? ms : w.averageMs * 0.8 + ms * 0.2;
     w.lastBusyMs = performance.now();
@@ -364,6 +404,7 @@ export async function handBackPending(w: Worker): Promise<void> {
       w.log(`${c.id}: ${String(error)}`),
     );
   }
+  await returnIdle(w);
 }
 
 async function tooManyRejections(w: Worker): Promise<boolean> {
@@ -386,7 +427,9 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
   await claimMore(w, 1);
-  if (w.pending.length > 0 || w.leftForOthers > 0) return false;
+  if (w.pending.length > 0 || w.leftForOthers > 0 || reservedFor(w) !== null) return false;
+  // Whoever has the share now gives it back.
+  for (const lane of lanesInWait(w)) if ((await headOf(q, lane)) !== undefined) return false;
   for (const dueAt of await dues(q, q.network)) {
     for await (const at of entriesOf(q, { state: 'delayed', dueAt })) {
       if (at.n === 0 || (w.options.only !== null && at.id !== w.options.only)) continue;

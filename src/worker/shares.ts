@@ -1,0 +1,139 @@
+/**
+ * The shares of limits and mutexes that this worker holds for its attempts: taken before a claim, given back when the attempt is
+ * neither claimed nor running any more. And which lanes cannot be served now for want of one, so that however long such a lane is it
+ * costs one look.
+ */
+import { emptyWindow, type Candidate } from '../queue/claim.ts';
+import { serverNow } from '../queue/clock.ts';
+import { giveBack, giveBackAll, lackOf, takeShares, wantsOf, type Lack, type Share } from '../queue/limits.ts';
+import { ring } from '../queue/signal.ts';
+import { readRequirements } from './others.ts';
+import { sayOnce, wake, type Run, type Worker } from './worker.ts';
+
+interface Held {
+  session: string;
+  /** By `<id>.a<N>`. */
+  shares: Map<string, Share[]>;
+  /** What could not be given back yet, or may have been taken when the file system failed. */
+  doubt: Share[];
+  /** The candidate that is being claimed. */
+  claiming: string | null;
+  /** Attempts whose command was started: their rate counts. */
+  begun: Set<string>;
+  /** Lanes that lack something in this look. */
+  lacking: Map<string, Lack>;
+}
+
+const all = new WeakMap<Worker, Held>();
+
+/** What a session held is given back by others once it is over: its directory is gone. */
+function heldBy(w: Worker): Held {
+  let held = all.get(w);
+  if (held === undefined || held.session !== w.session) {
+    held = { session: w.session, shares: new Map(), doubt: [], claiming: null, begun: new Set(), lacking: new Map() };
+    all.set(w, held);
+  }
+  return held;
+}
+
+/** A new look at what can be taken. */
+export function beginLook(w: Worker): void {
+  heldBy(w).lacking.clear();
+}
+
+/** The look is over: what was taken for a candidate that somebody else got goes back. */
+export async function endLook(w: Worker): Promise<void> {
+  heldBy(w).claiming = null;
+  await returnIdle(w);
+}
+
+/** Whether a lane's limits leave room for one of its tasks now. */
+export async function laneHasShares(w: Worker, lane: string): Promise<boolean> {
+  const wants = wantsOf(await readRequirements(w.q, lane));
+  if (wants.length === 0) return true;
+  const held = heldBy(w);
+  if (held.lacking.has(lane)) return false;
+  const lack = await lackOf(w.q, wants);
+  if (lack === undefined) return true;
+  lacks(w, held, lane, lack);
+  return false;
+}
+
+/** Takes what a candidate needs, right before it is claimed. False: it is left, and its lane with it until the next look. */
+export async function takeFor(w: Worker, c: Candidate): Promise<boolean> {
+  const wants = wantsOf(await readRequirements(w.q, c.lane));
+  if (wants.length === 0) return true;
+  const held = heldBy(w);
+  if (held.lacking.has(c.lane)) return false;
+  // Also what was taken for the candidate before this one, if its claim came too late.
+  held.claiming = null;
+  await returnIdle(w);
+  // What may have been taken must be settled first, or it could be given back under a name that is used again.
+  if (held.doubt.length > 0) return false;
+  const key = `${c.id}.a${c.n + 1}`;
+  const taken = await takeShares(w.q, wants, w.session, c.id, held.doubt);
+  if (!Array.isArray(taken)) {
+    lacks(w, held, c.lane, taken);
+    return false;
+  }
+  held.shares.set(key, taken);
+  held.claiming = key;
+  return true;
+}
+
+function lacks(w: Worker, held: Held, lane: string, lack: Lack): void {
+  held.lacking.set(lane, lack);
+  // A rate has room again at a known moment, before anybody rings.
+  if (lack.reason === 'rate' && lack.until !== null) w.lookAtDueAt = Math.min(w.lookAtDueAt, lack.until + 1);
+}
+
+/** Lanes that lacked something in the last look, other than a limit that is not there or too small. */
+export function lanesInWait(w: Worker): string[] {
+  return [...heldBy(w).lacking].filter(([, lack]) => lack.reason === 'held' || lack.reason === 'rate').map(([lane]) => lane);
+}
+
+/** The command of an attempt was started: its rate counts from now. Does not wait for the file system. */
+export function noteBegun(w: Worker, run: Run): void {
+  const held = all.get(w);
+  const shares = held?.shares.get(run.key);
+  if (held === undefined || shares?.some((s) => s.rate) !== true) return;
+  held.begun.add(run.key);
+  void stamp(w, held, run.key, shares).catch(() => undefined);
+}
+
+/** What fails here is stamped, later, at the end of the attempt. */
+async function stamp(w: Worker, held: Held, key: string, shares: Share[]): Promise<void> {
+  for (const share of shares.filter((s) => s.rate)) {
+    await giveBack(w.q, share, await serverNow(w.q));
+    const left = held.shares.get(key)?.filter((s) => s !== share);
+    if (left !== undefined) held.shares.set(key, left);
+  }
+  // The next one may be waiting for the moment that is known only now.
+  wake(w);
+}
+
+/** Gives back what belongs to no attempt that is claimed, running or being claimed. Never throws. */
+export async function returnIdle(w: Worker): Promise<void> {
+  const held = all.get(w);
+  if (held === undefined || (held.shares.size === 0 && held.doubt.length === 0)) return;
+  if (held.session !== w.session) return;
+  const doubtful = held.doubt.splice(0);
+  let n = doubtful.length;
+  await giveBackAll(w.q, doubtful, 'used', held.doubt);
+  const inHand = new Set([...w.runs.keys(), ...w.pending.map((c) => `${c.id}.a${c.attempt}`), held.claiming]);
+  // Of this moment: what is taken while others go back is in hand.
+  const keys = Array.from(held.shares.keys());
+  for (const key of keys) {
+    const shares = held.shares.get(key);
+    if (shares === undefined || inHand.has(key)) continue;
+    held.shares.delete(key);
+    const began = held.begun.delete(key);
+    n += shares.length;
+    await giveBackAll(w.q, shares, began ? 'used' : 'unused', held.doubt);
+  }
+  if (held.doubt.length > 0) sayOnce(w, 'giving back shares of limits', 'the file system refuses, tried again');
+  if (n === held.doubt.length) return;
+  // Others may wait for it, and tasks that this worker has left.
+  w.window = emptyWindow();
+  await ring(w.q);
+}
