@@ -56,7 +56,7 @@ export type Lack =
   | { want: Want; reason: 'rate'; until: number | null };
 
 /** A limit of a few shares is one directory to list. */
-export const TOKENS_IN_BLOCK = 32;
+export const TOKENS_IN_BLOCK = 16;
 export const MOST_SHARES = 10_000;
 /** Two processes read the file server's clock to within a tick or two of 10 ms; and a start takes a moment, ms. */
 const CLOCK_SLACK_MS = 50;
