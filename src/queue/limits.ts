@@ -129,11 +129,12 @@ export async function standing(q: Queue, want: Want, readOnly = false): Promise<
   if (want.kind === 'mutex') {
     const dir = q.lay.mutex(want.name);
     let shares = await tokensIn(q, dir);
-    if (shares.length === 0 && !readOnly) {
+    for (let look = 0; look < TRIES && shares.every((t) => t.holder.kind === 'retired'); look++) {
+      if (readOnly) break;
+      for (const t of shares) await dropRetired(q, t);
       await makeBlock(q, dir, 0, 1);
       shares = await tokensIn(q, dir);
     }
-    for (const t of shares) if (t.holder.kind === 'retired' && !readOnly) await dropRetired(q, t);
     return { limit: { max: 1, rate: null }, shares, starts: [] };
   }
   const limit = await readLimit(q, want.name);
@@ -368,7 +369,7 @@ async function dropRetired(q: Queue, t: Token): Promise<void> {
 export async function sweepMutexes(q: Queue, now: number): Promise<void> {
   for (const name of await listOrEmpty(q.fsx, `${q.dir}/mutexes`)) {
     const want: Want = { kind: 'mutex', name, n: 1 };
-    await reclaim(q, want);
+    if (await reclaim(q, want)) continue;
     const [t] = await tokensIn(q, q.lay.mutex(name));
     if (t === undefined) {
       await rmdirIfEmpty(q.fsx, q.lay.mutex(name));

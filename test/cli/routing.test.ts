@@ -52,7 +52,10 @@ async function allDone(farm: Farm, count: number): Promise<void> {
   );
 }
 
-async function why(farm: Farm, id: string): Promise<{ text: string; workers: Array<{ name: string; obstacle: string | null; text: string }> }> {
+async function why(
+  farm: Farm,
+  id: string,
+): Promise<{ text: string; workers: Array<{ name: string; obstacle: string | null; text: string }> }> {
   return JSON.parse(await farm.ok(['why', id, '--json'])) as Awaited<ReturnType<typeof why>>;
 }
 
@@ -83,7 +86,9 @@ describe('limits', () => {
     await three(farm);
     await allDone(farm, 5);
     expect(mostAtOnce(notes(farm))).toBe(2);
-    expect(JSON.parse(await farm.ok(['limit', 'ls', '--json']))).toMatchObject([{ name: 'lic', max: 2, rate: null, inUse: 0, holders: [] }]);
+    expect(JSON.parse(await farm.ok(['limit', 'ls', '--json']))).toMatchObject([
+      { name: 'lic', max: 2, rate: null, inUse: 0, holders: [] },
+    ]);
   });
 
   it('F9: --limit lic=2 takes both shares, and one that was killed comes back', async () => {
@@ -92,7 +97,9 @@ describe('limits', () => {
     const w1 = await farm.worker(['--name', 'w1']);
     const both = await farm.submit('--limit', 'lic=2', '-c', 'echo $$ >> pids; while [ ! -e go ]; do sleep 0.02; done');
     await farm.reaches(both, 'running');
-    expect(JSON.parse(await farm.ok(['limit', 'ls', '--json']))).toMatchObject([{ inUse: 2, holders: [{ id: both, worker: 'w1', shares: 2 }] }]);
+    expect(JSON.parse(await farm.ok(['limit', 'ls', '--json']))).toMatchObject([
+      { inUse: 2, holders: [{ id: both, worker: 'w1', shares: 2 }] },
+    ]);
     expect(await farm.ok(['limit', 'ls'])).toMatch(new RegExp(`lic +2 +- +2 +${both} \\(2\\)`));
     const one = await farm.submit('--limit', 'lic', '--', 'true');
     await farm.worker(['--name', 'w2']);
