@@ -8,7 +8,7 @@ import { ring } from './signal.ts';
 import { createOnce } from './steps.ts';
 
 export async function pausedQueues(q: Queue): Promise<string[]> {
-  return (await listOrEmpty(q.fsx, `${q.dir}/paused`)).filter((name) => !name.startsWith('.')).toSorted();
+  return (await listOrEmpty(q.fsx, `${q.dir}/paused`, true)).filter((name) => !name.startsWith('.')).toSorted();
 }
 
 /** False: it was paused already. */

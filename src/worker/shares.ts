@@ -5,6 +5,7 @@
  */
 import { emptyWindow, type Candidate } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
+import { headOf, type Head } from '../queue/head.ts';
 import { giveBack, giveBackAll, lackOf, takeShares, wantsOf, type Lack, type Share } from '../queue/limits.ts';
 import { ring } from '../queue/signal.ts';
 import { readRequirements } from './others.ts';
@@ -22,6 +23,36 @@ interface Held {
   begun: Set<string>;
   /** Lanes that lack something in this look. */
   lacking: Map<string, Lack>;
+  /** The first tasks of lanes that ask for several shares and find too few, by lane. */
+  starved: Map<string, Starved>;
+  lookedMs: number;
+}
+
+/** A task that asks for several shares of a limit, of which others take each one that comes back. */
+export interface Starved extends Head {
+  /** The limit. */
+  name: string;
+  lane: string;
+  /** Since when it has been first of its lane without getting them, monotonic, ms. */
+  sinceMs: number;
+}
+
+/** How long shares are taken one by one before they are left to a task that asks for several, and for how long they are left, ms. */
+const PATIENCE_MS = 20_000;
+const LEFT_MS = 60_000;
+/** How often the first tasks of such lanes are looked at, ms. */
+const LOOK_MS = 1000;
+
+/** The task that a share is left to by one of this lane and priority, or undefined. Pure. */
+export function leftTo(starved: Iterable<Starved>, limit: string, lane: string, priority: number, nowMs: number): Starved | undefined {
+  let first: Starved | undefined;
+  for (const s of starved) {
+    const ms = nowMs - s.sinceMs;
+    // Who has not got them by then is kept by something else, and comes again later.
+    if (s.name !== limit || ms < PATIENCE_MS || ms % (PATIENCE_MS + LEFT_MS) < PATIENCE_MS) continue;
+    if (first === undefined || s.priority > first.priority || (s.priority === first.priority && s.id < first.id)) first = s;
+  }
+  return first === undefined || first.lane === lane || priority > first.priority ? undefined : first;
 }
 
 const all = new WeakMap<Worker, Held>();
@@ -30,15 +61,37 @@ const all = new WeakMap<Worker, Held>();
 function heldBy(w: Worker): Held {
   let held = all.get(w);
   if (held === undefined || held.session !== w.session) {
-    held = { session: w.session, shares: new Map(), doubt: [], claiming: null, begun: new Set(), lacking: new Map() };
+    held = {
+      session: w.session,
+      shares: new Map(),
+      doubt: [],
+      claiming: null,
+      begun: new Set(),
+      lacking: new Map(),
+      starved: new Map(),
+      lookedMs: 0,
+    };
     all.set(w, held);
   }
   return held;
 }
 
 /** A new look at what can be taken. */
-export function beginLook(w: Worker): void {
-  heldBy(w).lacking.clear();
+export async function beginLook(w: Worker): Promise<void> {
+  const held = heldBy(w);
+  for (const [lane, lack] of held.lacking) {
+    if (lack.reason !== 'held' || lack.want.n < 2 || held.starved.has(lane)) continue;
+    held.starved.set(lane, { id: '', priority: 0, name: lack.want.name, lane, sinceMs: performance.now() });
+  }
+  held.lacking.clear();
+  const now = performance.now();
+  if (held.starved.size === 0 || now - held.lookedMs < LOOK_MS) return;
+  held.lookedMs = now;
+  for (const [lane, s] of held.starved) {
+    const head = await headOf(w.q, lane);
+    if (head === undefined) held.starved.delete(lane);
+    else if (head.id !== s.id) held.starved.set(lane, { ...s, ...head, sinceMs: now });
+  }
 }
 
 /** The look is over: what was taken for a candidate that somebody else got goes back. */
@@ -65,6 +118,12 @@ export async function takeFor(w: Worker, c: Candidate): Promise<boolean> {
   if (wants.length === 0) return true;
   const held = heldBy(w);
   if (held.lacking.has(c.lane)) return false;
+  for (const want of wants) {
+    const other = leftTo(held.starved.values(), want.kind === 'limit' ? want.name : '', c.lane, c.priority, performance.now());
+    if (other === undefined) continue;
+    held.lacking.set(c.lane, { want, reason: 'held', by: [other.id] });
+    return false;
+  }
   // Also what was taken for the candidate before this one, if its claim came too late.
   held.claiming = null;
   await returnIdle(w);

@@ -179,7 +179,7 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   w.leftForOthers = 0;
   try {
     await heedPauses(w);
-    beginLook(w);
+    await beginLook(w);
     if (await considerRoom(w, (lane) => fits(w, lane))) await publishState(w).catch(() => undefined);
     const rules = {
       // A lane for which nothing is free now is not even listed: it may be long.
@@ -199,22 +199,24 @@ async function claimMore(w: Worker, free: number): Promise<void> {
 
 /** A queue that is paused by now: nothing more of it is listed, and what was claimed ahead goes back. */
 async function heedPauses(w: Worker): Promise<void> {
-  // Over a network the bell, which empties the window, is worth a look; each claim is not.
-  if (w.q.network && w.window.at < w.window.entries.length) return;
-  const now = (await pausedQueues(w.q)).join('/');
-  const before = paused.get(w) ?? '';
-  if (now === before) return;
-  paused.set(w, now);
+  const before = paused.get(w);
+  const now = performance.now();
+  // Over a network a look is strong, and so only made when somebody has rung, as who pauses does; by hand it takes longer.
+  if (w.q.network && before !== undefined && before.bell === w.bell && now - before.atMs < PAUSES_KEPT_MS) return;
+  const { bell } = w;
+  const names = await pausedQueues(w.q);
+  paused.set(w, { names, bell, atMs: now });
+  if (names.join('/') === (before?.names ?? []).join('/')) return;
   w.window = emptyWindow();
   if (w.pending.some((c) => isPaused(w, c.lane))) await handBackPending(w);
 }
 
-/** Names of the paused queues, joined. */
-const paused = new WeakMap<Worker, string>();
+const PAUSES_KEPT_MS = 30_000;
+const paused = new WeakMap<Worker, { names: string[]; bell: string; atMs: number }>();
 
 function isPaused(w: Worker, lane: string): boolean {
-  const names = paused.get(w) ?? '';
-  return names !== '' && names.split('/').includes(queueOfLane(lane));
+  const names = paused.get(w)?.names ?? [];
+  return names.length > 0 && names.includes(queueOfLane(lane));
 }
 
 async function hasRoom(w: Worker, lane: string): Promise<boolean> {
