@@ -33,10 +33,11 @@ export function decideReservation(passed: readonly Passed[], nowMs: number, pati
 }
 
 interface Room {
-  /** Lanes that this worker could serve with more of it free, as of the last listing. */
-  lanes: Set<string>;
+  /** Lanes that ask for more than the least, which this worker can serve: whether there was room at the last look. */
+  lanes: Map<string, boolean>;
   passed: Map<string, Passed>;
   lookedMs: number;
+  prunedMs: number;
   reserved: Passed | null;
   /** Looks in which the task fitted and was not taken. */
   vain: number;
@@ -46,6 +47,7 @@ interface Room {
 
 /** How often the first tasks of the lanes are looked at, ms. */
 const LOOK_MS = 1000;
+const PRUNE_MS = 60_000;
 const MOST_VAIN = 3;
 const BAN_MS = 60_000;
 
@@ -54,15 +56,23 @@ const rooms = new WeakMap<Worker, Room>();
 function roomOf(w: Worker): Room {
   let room = rooms.get(w);
   if (room === undefined) {
-    room = { lanes: new Set(), passed: new Map(), lookedMs: Number.NEGATIVE_INFINITY, reserved: null, vain: 0, banned: new Map() };
+    room = {
+      lanes: new Map(),
+      passed: new Map(),
+      lookedMs: Number.NEGATIVE_INFINITY,
+      prunedMs: performance.now(),
+      reserved: null,
+      vain: 0,
+      banned: new Map(),
+    };
     rooms.set(w, room);
   }
   return room;
 }
 
-/** A listing met a lane that this worker serves and has no room for now. */
-export function noteNoRoom(w: Worker, lane: string): void {
-  roomOf(w).lanes.add(lane);
+/** A listing met a lane that this worker can serve, if not always: one that asks for more than the least, or has no room. */
+export function noteRoom(w: Worker, lane: string, there: boolean): void {
+  roomOf(w).lanes.set(lane, there);
 }
 
 /** The task that room is kept for, or null. */
@@ -89,13 +99,13 @@ export function admits(w: Worker, lane: string, priority: number): boolean {
 export async function considerRoom(w: Worker, fits: (lane: string) => Promise<boolean>): Promise<boolean> {
   const room = rooms.get(w);
   if (room === undefined || (room.lanes.size === 0 && room.reserved === null) || w.options.only !== null) return false;
-  const before = room.reserved;
+  const reservedBefore = room.reserved;
   room.reserved = await stillReserved(w, room, fits);
-  for (const lane of room.lanes) {
-    if (!(await fits(lane))) continue;
+  for (const [lane, before] of room.lanes) {
+    const there = await fits(lane);
+    room.lanes.set(lane, there);
     // It was not listed while it did not fit: the listing in hand knows nothing of it.
-    room.lanes.delete(lane);
-    if (room.reserved?.lane !== lane) w.window = emptyWindow();
+    if (there && !before && room.reserved?.lane !== lane) w.window = emptyWindow();
   }
   const now = performance.now();
   if (room.reserved === null && now - room.lookedMs >= LOOK_MS) {
@@ -108,22 +118,24 @@ export async function considerRoom(w: Worker, fits: (lane: string) => Promise<bo
       w.log(`${chosen.id} has been passed over for ${Math.round((now - chosen.sinceMs) / 1000)} s: room is kept for it`);
     }
   }
-  if (room.reserved?.id === before?.id) return false;
+  if (room.reserved?.id === reservedBefore?.id) return false;
   w.window = emptyWindow();
   return true;
 }
 
 async function lookAtPassed(w: Worker, room: Room, now: number): Promise<void> {
   const seen = new Map<string, Passed>();
+  const prune = now - room.prunedMs >= PRUNE_MS;
+  if (prune) room.prunedMs = now;
   for (const [id, until] of room.banned) if (now > until) room.banned.delete(id);
-  for (const lane of room.lanes) {
-    const head = await headOf(w.q, lane);
-    if (head === undefined) {
-      room.lanes.delete(lane);
-      continue;
-    }
-    if (room.banned.has(head.id)) continue;
+  for (const [lane, there] of room.lanes) {
     const before = room.passed.get(lane);
+    // One that has not been short of room is looked at only to forget it when it is empty.
+    if (there && before === undefined && !prune) continue;
+    const head = await headOf(w.q, lane);
+    if (head === undefined) room.lanes.delete(lane);
+    if (head === undefined || room.banned.has(head.id)) continue;
+    if (there && before === undefined) continue;
     seen.set(lane, { ...head, lane, sinceMs: before?.id === head.id ? before.sinceMs : now, elsewhere: false });
   }
   room.passed = seen;

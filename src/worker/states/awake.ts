@@ -19,7 +19,7 @@ import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
-import { admits, considerRoom, noteNoRoom, reservedFor } from '../reserve.ts';
+import { admits, considerRoom, noteRoom, reservedFor } from '../reserve.ts';
 import { freeMemory } from '../resources.ts';
 import { beginLook, endLook, laneHasShares, lanesInWait, returnIdle, takeFor } from '../shares.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
@@ -220,9 +220,9 @@ function isPaused(w: Worker, lane: string): boolean {
 }
 
 async function hasRoom(w: Worker, lane: string): Promise<boolean> {
-  if (await fits(w, lane)) return true;
-  noteNoRoom(w, lane);
-  return false;
+  const there = await fits(w, lane);
+  if (!there || (await readRequirements(w.q, lane)).needs !== undefined) noteRoom(w, lane, there);
+  return there;
 }
 
 /** How many tasks the slots get through in `AHEAD_MS`; none until it is known how fast they end. */
