@@ -63,11 +63,23 @@ const CLOCK_SLACK_MS = 50;
 /** A mutex that nobody has had for so long is forgotten, ms. */
 const UNUSED_MS = 86_400_000;
 
-/** In the one order in which everybody takes them: mutex, then limits by name. */
+/**
+ * In the one order in which everybody takes them: mutex, then limits by name. What is no name or number, in a file that somebody wrote
+ * by hand, becomes a limit that nobody has set.
+ */
 export function wantsOf(r: Pick<Requirements, 'mutex' | 'limits'>): Want[] {
-  const wants: Want[] = (r.limits ?? []).map(({ name, n }) => ({ kind: 'limit', name, n }));
-  wants.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return r.mutex === undefined ? wants : [{ kind: 'mutex', name: r.mutex, n: 1 }, ...wants];
+  const limits: readonly unknown[] = r.limits === undefined ? [] : Array.isArray(r.limits) ? r.limits : [r.limits];
+  const wants = limits.map((entry): Want => {
+    const { name, n } = (entry ?? {}) as { name?: unknown; n?: unknown }; // from a file, checked here
+    return { kind: 'limit', name: String(name), n: Number.isInteger(n) && (n as number) > 0 ? (n as number) : 1 };
+  });
+  wants.sort((x, y) => (x.name < y.name ? -1 : 1));
+  return r.mutex === undefined ? wants : [{ kind: 'mutex', name: String(r.mutex), n: 1 }, ...wants];
+}
+
+/** A name that can be that of a directory. */
+function isName(name: string): boolean {
+  return /^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(name);
 }
 
 export function parseToken(dir: string, name: string): Token | undefined {
@@ -126,6 +138,7 @@ function holders(held: readonly Token[]): string[] {
 
 /** Reads the tokens of a want; on a network file system past the caches of this machine. A mutex that nobody had yet is made. */
 export async function standing(q: Queue, want: Want, readOnly = false): Promise<Standing> {
+  if (!isName(want.name)) return { limit: undefined, shares: [], starts: [] };
   if (want.kind === 'mutex') {
     const dir = q.lay.mutex(want.name);
     let shares = await tokensIn(q, dir);

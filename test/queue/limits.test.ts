@@ -30,6 +30,12 @@ describe('tokens', () => {
     });
     expect(wants.map((w) => `${w.kind} ${w.name} ${w.n}`)).toEqual(['mutex m 1', 'limit a 1', 'limit b 2']);
     expect(wantsOf({})).toEqual([]);
+    // Written by hand.
+    expect(wantsOf({ limits: 'x', mutex: 1 } as never).map((w) => `${w.kind} ${w.name} ${w.n}`)).toEqual([
+      'mutex 1 1',
+      'limit undefined 1',
+    ]);
+    expect(wantsOf({ limits: [null, { name: 'a', n: -1 }] } as never).map((w) => w.n)).toEqual([1, 1]);
   });
 });
 

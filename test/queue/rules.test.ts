@@ -1105,6 +1105,15 @@ describe('shares', () => {
     expect([mutex(s), namesIn(s, 'tmp')]).toEqual([[`0.g1.${id}`], []]);
   });
 
+  it('L7: a mutex or limit whose name leads out of the queue is one that nobody has set', async () => {
+    const s = await begin();
+    const before = fs.readdirSync(path.dirname(s.world.dir));
+    for (const kind of ['mutex', 'limit'] as const) {
+      expect(await s.world.alone('a', taker([{ kind, name: '../../x', n: 1 }]))).toMatchObject({ reason: 'missing' });
+    }
+    expect(fs.readdirSync(path.dirname(s.world.dir))).toEqual(before);
+  });
+
   it('F10: a share was taken though the reply got lost', async () => {
     const s = await begin();
     lose(s, isTaking, 'ENOENT');
