@@ -5,7 +5,7 @@
 import type { Io } from '../print.ts';
 import { readLimit } from '../queue/limits.ts';
 import type { Queue } from '../queue/open.ts';
-import { readWorker, workerNames, type WorkerFile } from '../queue/registry.ts';
+import { readWorker, workerNames } from '../queue/registry.ts';
 import type { Task } from '../task/types.ts';
 import { amount } from '../worker/obstacle.ts';
 
@@ -20,28 +20,25 @@ async function remarks(q: Queue, { needs, limits }: Pick<Task, 'needs' | 'limits
     if (limit === undefined) lines.push(`there is no limit ${name} (tq limit set ${name} --max N makes it)`);
     else if (limit.max !== null && n > limit.max) lines.push(`limit ${name} has ${limit.max} shares, ${n} asked for`);
   }
-  if (needs !== undefined) lines.push(...tooMuch(needs, await known(q)));
+  if (needs !== undefined) lines.push(...(await tooMuch(q, needs)));
   return lines;
 }
 
-async function known(q: Queue): Promise<WorkerFile[]> {
-  const files: WorkerFile[] = [];
+/** No word where there is no worker yet: the first one may offer anything. Reads no more workers than it takes to find the offer. */
+async function tooMuch(q: Queue, needs: NonNullable<Task['needs']>): Promise<string[]> {
+  const most = new Map<string, number>();
+  let known = 0;
+  const short = (): Array<[string, number]> =>
+    Object.entries(needs).flatMap(([what, asked]) => (asked === undefined || asked <= (most.get(what) ?? 0) ? [] : [[what, asked]]));
   for (const name of await workerNames(q)) {
     const file = await readWorker(q, name);
-    if (file !== undefined) files.push(file);
+    if (file === undefined) continue;
+    known++;
+    for (const [what, n] of Object.entries(file.offers)) most.set(what, Math.max(n, most.get(what) ?? 0));
+    if (short().length === 0) break;
   }
-  return files;
-}
-
-/** No word where there is no worker yet: the first one may offer anything. */
-function tooMuch(needs: NonNullable<Task['needs']>, files: readonly WorkerFile[]): string[] {
-  if (files.length === 0) return [];
-  const lines: string[] = [];
-  for (const [what, asked] of Object.entries(needs)) {
-    const most = Math.max(...files.map((f) => f.offers[what] ?? 0));
-    if (asked !== undefined && asked > most) {
-      lines.push(`no known worker offers ${amount(what, asked)}, the most on offer is ${amount(what, most)}`);
-    }
-  }
-  return lines;
+  if (known === 0) return [];
+  return short().map(
+    ([what, asked]) => `no known worker offers ${amount(what, asked)}, the most on offer is ${amount(what, most.get(what) ?? 0)}`,
+  );
 }
