@@ -55,6 +55,7 @@ export const command = defineCommand({
 /** Submits with split output, hands both streams on until the task has ended, and returns its own code. */
 export async function submitAndFollow(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, draft: TaskDraft, here = false): Promise<number> {
   const { id, task, existing } = await submitTask(q, { ...draft, split: true });
+  if (task.needs !== undefined || task.limits !== undefined) await (await import('./remarks.ts')).remarkOn(q, task, ctx.io);
   if (existing === true) ctx.io.err(`tq: ${id} has this key already: following it`);
   const able = await someoneCan(q, task);
   if (here && able !== 'yes') return runItHere(ctx, q, id);

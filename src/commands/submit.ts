@@ -48,6 +48,7 @@ export const command = defineCommand({
     }
     if (ctx.flags.follow === true) return (await import('./run.ts')).submitAndFollow(ctx, queue, draft);
     const { id, task } = await submitTask(queue, draft);
+    if (task.needs !== undefined || task.limits !== undefined) await (await import('./remarks.ts')).remarkOn(queue, task, ctx.io);
     if (ctx.json) {
       const { viewTask } = await import('../queue/read.ts');
       printJson((await viewTask(queue, id)) ?? task, ctx.io);

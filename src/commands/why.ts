@@ -6,14 +6,16 @@ import type { Located } from '../queue/find.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
 import { keyHolder } from '../queue/keys.ts';
 import { cancelName, requirementsOf, type Requirements } from '../queue/layout.ts';
+import { lackOf, wantsOf, type Lack } from '../queue/limits.ts';
 import type { Queue } from '../queue/open.ts';
 import { readOutcome } from '../queue/outcome.ts';
+import { pausedQueues } from '../queue/pause.ts';
 import { readWhy } from '../queue/why.ts';
 import { formatDuration } from '../task/duration.ts';
 import { isTerminal, type AfterKind, type Outcome, type Task } from '../task/types.ts';
 import { iso } from '../task/time.ts';
 import { visible } from '../task/visible.ts';
-import { amount, obstacle, unable, type Past } from '../worker/obstacle.ts';
+import { amount, obstacle, unable, type Obstacle, type Past } from '../worker/obstacle.ts';
 import { isAwake, sights, type Sight } from '../worker/sight.ts';
 import { clockTime, progressText, relative, stateAndReason } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
@@ -201,22 +203,47 @@ async function holderQuietly(q: Queue, key: string): Promise<string | undefined>
 async function queuedBecause(q: Queue, at: Located, task: Task, farm: Farm): Promise<Pick<Because, 'text' | 'workers'>> {
   const r = requirementsOf(task);
   const all = await farm.workers();
-  if (all.length === 0) return { text: 'is queued: there is no worker; tq worker starts one', workers: [] };
+  const keeps = await keepsEverywhere(q, task);
+  const first = keeps === undefined ? 'is queued' : `is queued, and ${keeps.text}`;
+  if (all.length === 0) return { text: `${first}: there is no worker; tq worker starts one`, workers: [] };
   const past = await pastOf(q, at, r, farm);
+  const everywhere = { id: task.id, priority: task.priority, keeps };
   const workers: Because['workers'] = [];
   for (const s of all) {
-    const found = obstacle(s, r, past, await farm.inUse(s));
+    const found = obstacle(s, r, past, await farm.inUse(s), everywhere);
     workers.push({
       name: s.file.name,
       obstacle: found?.kind ?? null,
       text: found?.text ?? 'nothing keeps it from the task: it takes it when its turn comes',
     });
   }
-  return { text: `is queued${await pausedText(q, task.queue)}${tooMuch(all, r)}:`, workers };
+  return { text: `${first}${tooMuch(all, r)}:`, workers };
 }
 
-async function pausedText(q: Queue, queue: string): Promise<string> {
-  return (await listOrEmpty(q.fsx, `${q.dir}/paused`)).includes(queue) ? `, and queue ${queue} is paused` : '';
+/** What keeps a task from every worker: its queue is paused, or a limit or mutex of it has no room. */
+async function keepsEverywhere(q: Queue, task: Task): Promise<Obstacle | undefined> {
+  if ((await pausedQueues(q)).includes(task.queue)) return { kind: 'paused', text: `queue ${visible(task.queue)} is paused` };
+  const lack = await lackOf(q, wantsOf(task), true);
+  return lack === undefined ? undefined : { kind: lack.want.kind, text: lackText(lack) };
+}
+
+function lackText(lack: Lack): string {
+  const { kind, n } = lack.want;
+  const name = visible(lack.want.name);
+  switch (lack.reason) {
+    case 'missing':
+      return `there is no limit ${name} (tq limit set ${name} --max N makes it)`;
+    case 'small':
+      return `limit ${name} has ${lack.most} ${lack.most === 1 ? 'share' : 'shares'}, ${n} asked for`;
+    case 'held': {
+      const by = lack.by.length === 0 ? '' : ` by ${lack.by.map(visible).join(', ')}`;
+      return kind === 'mutex'
+        ? `mutex ${name} is held${by}`
+        : `limit ${name} has not ${n === 1 ? 'a share' : `${n} shares`} left: held${by}`;
+    }
+    case 'rate':
+      return `limit ${name} allows no more starts for now`;
+  }
 }
 
 /** What is asked for and the most on offer, when that is less. */

@@ -33,6 +33,8 @@ export interface WorkerView {
   reason: string | null;
   /** What keeps it from taking tasks although it is awake. */
   blocked: string | null;
+  /** The task that it keeps room for. */
+  reserved: string | null;
   /** Words in its request file that mean nothing. */
   badWant: string | null;
   version: string;
@@ -118,6 +120,7 @@ export function workerView(s: Sight): WorkerView {
     queues: s.file.queues,
     reason: s.said?.reason ?? null,
     blocked: s.said?.blocked ?? null,
+    reserved: s.said?.reserved?.id ?? null,
     badWant: s.badWant,
     version: s.file.version,
     session: s.file.session,
@@ -186,6 +189,7 @@ function infoText({ said, badWant }: Sight): string {
   const parts: string[] = [];
   if (said?.reason !== undefined && said.reason !== null) parts.push(visible(said.reason));
   if (said?.blocked !== undefined && said.blocked !== null && said.blocked !== 'error') parts.push(visible(said.blocked));
+  if (said?.reserved !== undefined && said.reserved !== null) parts.push(`keeps room for ${visible(said.reserved.id)}`);
   if (badWant !== null) parts.push(`request not understood: ${visible(badWant)}`);
   return parts.join(', ');
 }
@@ -210,6 +214,7 @@ function page(s: Sight, now: number, io: Ctx['io']): string {
     ['last seen', s.lastSeenAt === null ? '' : moment(s.lastSeenAt)],
     ['reason', visible(said?.reason ?? '')],
     ['blocked', said?.blocked === 'error' ? '' : visible(said?.blocked ?? '')],
+    ['keeps room for', visible(said?.reserved?.id ?? '')],
     ['request', s.badWant === null ? '' : `not understood: ${visible(s.badWant)}`],
     ['gate', visible(typeof file.settings['gate'] === 'string' ? file.settings['gate'] : '')],
     ['handlers', visible(handlersOf(s).join(' '))],

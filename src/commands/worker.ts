@@ -14,6 +14,7 @@ import { checkEnvName, checkQueue, checkWorkerName } from '../task/names.ts';
 import { parseSize } from '../task/size.ts';
 import { quoted } from '../task/visible.ts';
 import { version } from '../version.ts';
+import { gpusHere, memoryHere } from '../worker/resources.ts';
 import { selfCommand } from '../worker/self.ts';
 import type { WorkerOptions } from '../worker/worker.ts';
 import { ALL_FLAG, NOW_FLAG, WORKER_FLAGS } from './flags/worker.ts';
@@ -135,8 +136,8 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
   const jobs = flags.jobs === undefined || flags.jobs === 'auto' ? os.availableParallelism() : count(flags.jobs, '--jobs', 1, 4096);
   const offers: Record<string, number> = {
     cpus: flags.cpus === undefined ? jobs : positive(flags.cpus, '--cpus'),
-    mem: flags.mem === undefined ? os.totalmem() : parseSize(flags.mem, '--mem'),
-    gpus: flags.gpus === undefined ? 0 : count(flags.gpus, '--gpus', 0, 1024),
+    mem: flags.mem === undefined ? memoryHere() : parseSize(flags.mem, '--mem'),
+    gpus: flags.gpus === undefined ? gpusHere(system.env).length : count(flags.gpus, '--gpus', 0, 1024),
   };
   for (const word of flags.resource ?? []) {
     const at = word.indexOf('=');

@@ -20,6 +20,7 @@ import { readOutcome, readTaskAt } from './outcome.ts';
 import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
 import { makeSession } from './session.ts';
 import { ring } from './signal.ts';
+import { arrayLimit } from './submit.ts';
 import { createOnce, move, publish, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import { homeOf } from './set.ts';
 import { queuedPlace } from './task-file.ts';
@@ -649,6 +650,7 @@ async function removeBelongings(q: Queue, id: string, task: Task): Promise<void>
   }
   await removeTree(q, q.lay.after(id));
   await removeTree(q, marksDir(q, id));
+  if (task.many?.max !== undefined) await removeTree(q, q.lay.limit(arrayLimit(id)));
   const items = task.many?.items?.blob;
   for (const blob of [task.script, task.stdin, items, items === undefined ? undefined : `${items}.index`]) {
     if (blob !== undefined && /^[0-9a-z][0-9a-z.]{0,63}$/.test(blob)) await unlinkQuietly(q.fsx, q.lay.blob(blob));

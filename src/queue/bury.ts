@@ -8,6 +8,7 @@ import { carryCancel, readCancel } from './cancel.ts';
 import { serverNow } from './clock.ts';
 import { sweepFollowUps } from './follow.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
+import { returnSharesOf, wantsOf, type Want } from './limits.ts';
 import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readClaimed, readOutcome, settle, tallyBefore } from './outcome.ts';
@@ -31,6 +32,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
   await publishSpool(q, session);
   const dir = q.lay.session(session);
   const seen = new Set<string>();
+  const wants: Want[] = [];
   for (let round = 0; round < TRIES; round++) {
     let names: string[];
     try {
@@ -52,7 +54,10 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       try {
         if (e.cut !== undefined) await completeCutOf(q, session, e.id, e.cut, e.n);
         if (isSetSession(session)) await putBack(q, session, e.id, e.n);
-        else await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+        else {
+          const task = await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
+          if (task !== undefined) wants.push(...wantsOf(task));
+        }
       } catch (error) {
         // What is wrong with one does not keep the others back.
         failed.push(error);
@@ -64,6 +69,8 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
       if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
     }
     if (await rmdirIfEmpty(q.fsx, dir)) {
+      // Only now: what it claims too late has no directory to come into. Shares of what it never claimed are found by who needs them.
+      if (wants.length > 0) await returnSharesOf(q, session, wants);
       // What its last endings were to make; the slow sweep comes to it too.
       await sweepFollowUps(q).catch(() => undefined);
       await ring(q);
@@ -109,14 +116,18 @@ export async function settleLost(
   reason: string,
   canceled: boolean,
   began?: boolean,
-): Promise<void> {
+): Promise<Task | undefined> {
   const file = `${q.lay.session(session)}/${entryName(id, n)}`;
   const task = await readClaimed(q, file, id);
-  if (task === undefined) return;
-  if (task.many !== undefined && isPiece(id)) return handBackPiece(q, file, task, n);
+  if (task === undefined) return undefined;
+  if (task.many !== undefined && isPiece(id)) {
+    await handBackPiece(q, file, task, n);
+    return task;
+  }
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
   await settle(q, session, lost, task, canceled);
+  return task;
 }
 
 export async function lostOutcome(

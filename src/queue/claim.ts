@@ -32,6 +32,8 @@ export interface Claimed extends Candidate {
 export interface ClaimRules {
   /** Whether this worker can serve the lane; must be cheap, the answer is kept by the caller. */
   serves(lane: string): boolean | Promise<boolean>;
+  /** Whether tasks of a served lane and this priority may be taken now; absent: all. */
+  admits?(lane: string, priority: number): boolean;
   /** Whether to leave a candidate for now (it failed here, it does not fit, ...). */
   leave(candidate: Candidate): boolean | Promise<boolean>;
   /** Told of each claim as soon as it is made. */
@@ -177,7 +179,7 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
     if (lane.startsWith('.') || !(await rules.serves(lane))) continue;
     for (const prio of await listOrEmpty(q.fsx, `${root}/${lane}`, strong)) {
       const p = parsePrio(prio);
-      if (p === undefined) continue;
+      if (p === undefined || rules.admits?.(lane, p) === false) continue;
       const lanes = byPriority.get(p);
       if (lanes === undefined) byPriority.set(p, [lane]);
       else lanes.push(lane);

@@ -12,6 +12,7 @@ import { isGone, listOrEmpty } from './fsx.ts';
 import { baseId, bucketEnd, idTime, isPiece } from './layout.ts';
 import { eraseArray, readArray } from './array.ts';
 import { sweepKeys } from './keys.ts';
+import { sweepMutexes } from './limits.ts';
 import type { Queue } from './open.ts';
 import { readOutcome } from './outcome.ts';
 import { holderOf, readState, takeName, workerNames } from './registry.ts';
@@ -51,6 +52,7 @@ export async function collect(q: Queue, options: GcOptions): Promise<GcReport> {
   await sweepMarkers(q);
   report.blobs = await sweepBlobs(q, now);
   await sweepKeys(q, now);
+  await sweepMutexes(q, now);
   await sweepEmpty(q, now);
   await sweepTmp(q);
   report.workers = await sweepWorkers(q, options, now);

@@ -277,6 +277,11 @@ export interface Layout {
   gone(id: string): string;
   after(id: string): string;
   key(key: string): string;
+  /** The directories of a limit's and a mutex's tokens. */
+  limit(name: string): string;
+  mutex(name: string): string;
+  /** The flag of a queue that is paused. */
+  paused(queue: string): string;
   notes(id: string): string;
   state(id: string): string;
   blob(name: string): string;
@@ -298,6 +303,9 @@ export const TOP_DIRS = [
   'workers',
   'keys',
   'keylocks',
+  'limits',
+  'mutexes',
+  'paused',
   'lanes',
   'after',
   'follow',
@@ -354,6 +362,9 @@ export function makeLayout(root: string): Layout {
     gone: (id) => `${root}/gone/${bucketOf(id)}`,
     after: (id) => `${root}/after/${id}`,
     key: (key) => `${root}/keys/${digest(key).slice(0, 24)}`,
+    limit: (name) => `${root}/limits/${name}`,
+    mutex: (name) => `${root}/mutexes/${name}`,
+    paused: (queue) => `${root}/paused/${queue}`,
     notes: (id) => `${root}/notes/${id}`,
     state: (id) => `${root}/state/${id}`,
     blob: (name) => `${root}/blobs/${name}`,

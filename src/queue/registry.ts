@@ -56,6 +56,8 @@ export interface StateFile {
   changedAt: number;
   /** What keeps it from taking tasks although it is awake (gate, load), or null. */
   blocked: string | null;
+  /** The task that it keeps room for: it takes nothing else of its priority. */
+  reserved?: { id: string; priority: number } | null;
   lastSession: string | null;
   lost: boolean;
 }

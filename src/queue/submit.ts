@@ -42,6 +42,7 @@ export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted>
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
     if (s.task.many !== undefined && (s.task.onSuccess ?? s.task.onFailure ?? s.task.onCancel) !== undefined)
       await (await import('./array.ts')).markHooks(q, s.task.id);
+    if (s.task.many?.max !== undefined) await (await import('./limits.ts')).setLimit(q, arrayLimit(s.task.id), { max: s.task.many.max });
     await commit(q, s, place);
     if (place.state === 'waiting') {
       const { linkToParents } = await import('./depend.ts');
@@ -85,6 +86,8 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
         if (delayMs !== undefined && delayMs > 0) task.notBefore = Math.round(serverMs + delayMs);
         if (expireMs !== undefined) task.expiresAt = Math.round(serverMs + expireMs);
         if (hold === true) task.hold = true;
+        // At most so many of its elements at once: a limit of its own.
+        if (task.many?.max !== undefined) task.limits = [...(task.limits ?? []), { name: arrayLimit(task.id), n: 1 }];
         staged = { task, path, serverMs };
         return formatTask(task);
       },
@@ -168,6 +171,11 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
     // It was moved on already, and its bucket removed behind it.
     if (!isGone(error)) throw error;
   }
+}
+
+/** The limit that `--array 1-100%2` has for itself. */
+export function arrayLimit(id: string): string {
+  return `array.${id}`;
 }
 
 /** The name under which a new task lies: of an array that of all its elements. */

@@ -395,7 +395,7 @@ function checkMany(flags: SubmitFlags): void {
 }
 
 /** Understood and checked, but what it asks for is not there yet. */
-const LATER = ['file', 'set', 'batch', 'mutex', 'limit', 'gpus'] as const;
+const LATER = ['file', 'set', 'batch'] as const;
 
 /** Throws REFUSED for a flag that this version would have to ignore. */
 export function refuseLater(flags: SubmitFlags): void {

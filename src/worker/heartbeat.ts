@@ -14,6 +14,7 @@ import { bell } from '../queue/signal.ts';
 import { TqError } from '../errors.ts';
 import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
+import { reservation } from './reserve.ts';
 import { readProgress } from './scratch.ts';
 import { cancelIn, keyOf } from './chunk.ts';
 import { endRun, sayOnce, wake, type Run, type Worker } from './worker.ts';
@@ -54,7 +55,7 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
   const claiming = w.claiming || w.closing.size > 0 || w.chunks.some((c) => c.busy);
   const before = new Set([...w.runs.values()].map(entryOf));
   for (const c of w.chunks) before.add(keyOf(c));
-  for (const c of w.pending) before.add(`${c.id}.a${c.attempt}`);
+  for (const c of [...w.pending, ...w.opening]) before.add(`${c.id}.a${c.attempt}`);
   let names: string[];
   try {
     // A cached listing may miss a request until something else changes there: a careful look now and then finds it.
@@ -206,6 +207,7 @@ export async function publishState(w: Worker): Promise<void> {
     running: w.runningNow(),
     changedAt: 0,
     blocked: w.blocked,
+    reserved: reservation(w),
     lastSession: null,
     lost: false,
   };

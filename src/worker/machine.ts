@@ -24,6 +24,7 @@ import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
 import { dropChunks } from './chunk.ts';
+import { returnIdle } from './shares.ts';
 import { endRun, jittered, sayOnce, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
 /** A state runs until it is time for another; every wait in it ends with `wake(w)`. */
@@ -95,6 +96,7 @@ function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log)
     blocked: null,
     runs: new Map(),
     pending: [],
+    opening: [],
     chunks: [],
     closing: new Set(),
     elementMs: new Map(),
@@ -236,6 +238,7 @@ async function beatOnce(w: Worker): Promise<Pulse | 'left'> {
 /** What a worker does for others: the burial of a peer with many tasks takes longer than a heartbeat may wait. */
 async function chores(w: Worker): Promise<void> {
   try {
+    await returnIdle(w);
     await observeOthers(w);
   } catch (error) {
     sayOnce(w, 'watching the others', error);

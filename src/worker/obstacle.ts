@@ -21,6 +21,10 @@ export type ObstacleKind =
   | 'state'
   | 'request'
   | 'failed before'
+  | 'paused'
+  | 'limit'
+  | 'mutex'
+  | 'reserved'
   | 'blocked'
   | 'no free slot'
   | 'not enough free';
@@ -67,8 +71,22 @@ export function unable(
   return undefined;
 }
 
+/** What is known of a queued task that is the same for every worker. */
+export interface Everywhere {
+  id: string;
+  priority: number;
+  /** Its queue is paused, or a limit or mutex has no room: it is the same on every worker. */
+  keeps: Obstacle | undefined;
+}
+
 /** What keeps the worker from the task now; undefined when nothing does. */
-export function obstacle(s: Sight, r: Requirements, past: Past, inUse: Readonly<Record<string, number>>): Obstacle | undefined {
+export function obstacle(
+  s: Sight,
+  r: Requirements,
+  past: Past,
+  inUse: Readonly<Record<string, number>>,
+  everywhere?: Everywhere,
+): Obstacle | undefined {
   if (s.state === 'offline') return { kind: 'offline', text: s.said?.lost === true ? 'offline: it was lost' : 'offline' };
   if (!s.alive) return { kind: 'not alive', text: 'not alive' };
   const never = unable(s.file, r);
@@ -81,9 +99,15 @@ export function obstacle(s: Sight, r: Requirements, past: Past, inUse: Readonly<
     };
   }
   if (s.want !== null) return { kind: 'request', text: `asked to be ${s.want}: takes nothing more` };
+  if (everywhere?.keeps?.kind === 'paused') return everywhere.keeps;
   if (past.rejectedBy.includes(s.file.name)) return { kind: 'failed before', text: 'could not start it before' };
   if (past.failedOn === s.file.name) return { kind: 'failed before', text: 'failed it before, leaves it to others for now' };
   if (s.said?.blocked !== undefined && s.said.blocked !== null) return { kind: 'blocked', text: visible(s.said.blocked) };
+  if (everywhere?.keeps !== undefined) return everywhere.keeps;
+  const kept = s.said?.reserved ?? null;
+  if (kept !== null && everywhere !== undefined && kept.id !== everywhere.id && everywhere.priority <= kept.priority) {
+    return { kind: 'reserved', text: `keeps its room for ${visible(kept.id)}, which has waited for long` };
+  }
   if (s.running.length >= s.file.jobs) return { kind: 'no free slot', text: `no free slot (${s.running.length} of ${s.file.jobs} in use)` };
   for (const [what, asked] of Object.entries(r.needs ?? { cpus: 1 })) {
     const offered = s.file.offers[what] ?? 0;

@@ -14,6 +14,8 @@ export interface Other {
   file: WorkerFile;
   awake: boolean;
   alive: boolean;
+  /** The task that it keeps room for. */
+  reserved: { id: string; priority: number } | null;
 }
 
 /** Heartbeats missed before a worker counts as not alive in a listing; a report, never a ground to act on its tasks. */
@@ -32,7 +34,12 @@ export async function listOthers(q: Queue): Promise<Other[]> {
       state?.session === file.session &&
       state.state !== 'offline' &&
       now - p.mtimeMs < Math.max(3000, MISSED_BEATS * file.heartbeatMs);
-    found.push({ file, awake: alive && state?.state === 'awake' && (state.want === null || state.want === 'awake'), alive });
+    found.push({
+      file,
+      awake: alive && state?.state === 'awake' && (state.want === null || state.want === 'awake'),
+      alive,
+      reserved: state?.reserved ?? null,
+    });
   }
   return found;
 }

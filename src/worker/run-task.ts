@@ -26,6 +26,7 @@ import { bootClockMs } from './proc.ts';
 import { layInputs } from './inputs.ts';
 import { givePlaceBack, leftIn, parseProgress, parseResult, readReport, takePlace, type Place } from './scratch.ts';
 import { goesOn, insist, progressOf, stepsSoFar, type StepsSoFar } from './step-by-step.ts';
+import { noteBegun } from './shares.ts';
 import { taskEnv } from './task-env.ts';
 import { elementAt, wasEnded } from './element.ts';
 import type { Cause, Run, Worker } from './worker.ts';
@@ -247,6 +248,7 @@ async function execute(
     return { ...base, ended: { how: 'rejected', reason: child.reason, exitCode: child.exitCode } };
   }
   run.startedAt = startedAt;
+  noteBegun(w, run);
   // Why the next step could not be started, if it could not.
   let rejected: SpawnRejection | undefined;
   const following = async (ended: ExitInfo): Promise<SpawnedTask | null> => {

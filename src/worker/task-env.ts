@@ -1,5 +1,6 @@
 /** The environment of a task: what it was submitted with, what the worker passes on, and the `TQ_*` variables. */
 import type { Ending, Task } from '../task/types.ts';
+import { giveGpus, gpusHere } from './resources.ts';
 import type { Place } from './scratch.ts';
 import type { Run, Worker } from './worker.ts';
 
@@ -28,6 +29,8 @@ export function taskEnv(
   env['TQ_SESSION'] = w.session;
   env['TQ_SLOT'] = String(run.slot);
   env['TQ_CPUS'] = String(task.needs?.cpus ?? 1);
+  const gpus = gpuNames(w, giveGpus(w, run, task.needs?.gpus ?? 0));
+  if (gpus !== null) env['TQ_GPUS'] = env['CUDA_VISIBLE_DEVICES'] = gpus;
   env['TQ_SUBMIT_DIR'] = task.submitDir;
   env['TQ_STATE_DIR'] = stateDir;
   env['TQ_TMPDIR'] = place.tmp;
@@ -45,4 +48,11 @@ export function taskEnv(
   if (task.traceparent !== undefined) env['TRACEPARENT'] = task.traceparent;
   for (const [k, v] of Object.entries(w.options.vars)) env[`TQ_VAR_${k.toUpperCase()}`] = v;
   return env;
+}
+
+/** As this worker may call them: a worker that was given some of the machine's GPUs has indices into those. Null for none. */
+function gpuNames(w: Worker, indices: readonly number[]): string | null {
+  if (indices.length === 0) return null;
+  const names = process.env['CUDA_VISIBLE_DEVICES'] === undefined ? [] : gpusHere(process.env);
+  return (names.length >= (w.options.offers['gpus'] ?? 0) ? indices.map((i) => names[i]!) : indices).join(',');
 }

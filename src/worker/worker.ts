@@ -104,6 +104,8 @@ export interface Worker {
   runs: Map<string, Run>;
   /** Claimed, waiting for a free slot. */
   pending: Claimed[];
+  /** Ranges that were claimed and not yet cut. */
+  opening: Claimed[];
   /** Ranges of arrays whose elements it runs one after the other. */
   chunks: Chunk[];
   /** Those whose elements have all ended, and that are being put away. */

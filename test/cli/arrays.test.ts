@@ -78,6 +78,43 @@ describe('ranges', () => {
   });
 });
 
+describe('at most so many at once', () => {
+  it('G3: --array 1-30%2 on three workers: two run, never three, also when a worker is killed', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit(
+      '--array',
+      '1-30%2',
+      ...sh('mkdir -p now; : > now/{}; n=$(ls now | wc -l); echo $n >> most; sleep 0.05; rm -f now/{}; echo {} >> ran'),
+    );
+    const workers = await Promise.all([1, 2, 3].map((n) => farm.worker(['--name', `w${n}`, '-j', '4'])));
+    await until(
+      () => linesIn(path.join(farm.dir, 'ran')).length >= 6,
+      () => 'some have run',
+    );
+    workers[0]!.signal('SIGKILL');
+    await workers[0]!.ended;
+    fs.rmSync(path.join(farm.dir, 'now'), { recursive: true, force: true });
+    await farm.reaches(id, 'done');
+    expect(Math.max(...linesIn(path.join(farm.dir, 'most')).map(Number))).toBe(2);
+    expect(new Set(linesIn(path.join(farm.dir, 'ran'))).size).toBe(30);
+    expect(await farm.ok(['limit', 'ls'])).not.toContain(id);
+    await Promise.all(workers.slice(1).map((w) => w.stop()));
+    expect((await farm.tq(['doctor'])).code).toBe(0);
+  });
+
+  it('F8: %MAX leaves the other slots to others', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-4%1', ...sh('while [ ! -e go ]; do sleep 0.02; done'));
+    const w = await farm.worker(['-j', '2']);
+    await farm.reaches(id, 'running');
+    await farm.ok(['submit', '--wait', '--', 'true']);
+    expect(arrayOf(await farm.show(id)).running).toBe(1);
+    fs.writeFileSync(path.join(farm.dir, 'go'), '');
+    await farm.reaches(id, 'done');
+    await w.stop();
+  });
+});
+
 describe('items', () => {
   it('G4: --each has one element a line, as one word that nothing evaluates, also in TQ_ITEM', async () => {
     const farm = await makeFarm();
@@ -311,6 +348,42 @@ describe('what comes after', () => {
     await farm.ok(['retry', bad, '--failed']);
     await farm.reaches(skipped, 'done');
     await w.stop();
+  });
+
+  it('D6: on-success and on-failure follow once from the end of the whole, not from that of each element', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit(
+      '--array',
+      '1-20',
+      '--on-success',
+      'echo ok >> after',
+      '--on-failure',
+      'echo $TQ_PARENT_ID $TQ_PARENT_ERROR >> after',
+      ...sh('[ {} -ne 5 ] || [ -e fixed ]'),
+    );
+    await drain(farm, '-j', '4');
+    await drain(farm);
+    expect(linesIn(path.join(farm.dir, 'after'))).toEqual([`${id} 1 of 20 failed`]);
+    fs.writeFileSync(path.join(farm.dir, 'fixed'), '');
+    await farm.ok(['retry', id, '--failed']);
+    await drain(farm);
+    await drain(farm);
+    expect(linesIn(path.join(farm.dir, 'after'))).toEqual([`${id} 1 of 20 failed`, 'ok']);
+  });
+
+  it('H7: of an array parent the results come as one JSON array, in the order of its elements', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit(
+      '-n',
+      'squares',
+      '--array',
+      '1-12',
+      ...sh('sleep 0.0$(( 9 - {} % 9 )); echo $(( {} * {} )) > $TQ_RESULT_FILE'),
+    );
+    const sum = await farm.submit('--after', id, ...sh('cat $TQ_INPUTS/squares.json'));
+    await drain(farm, '-j', '4');
+    expect(JSON.parse(await farm.ok(['logs', sum]))).toEqual(Array.from({ length: 12 }, (_, i) => (i + 1) ** 2));
+    expect((await farm.show(id)).result).toEqual(Array.from({ length: 12 }, (_, i) => (i + 1) ** 2));
   });
 
   it('H3: with --after-each each element waits for its own: 3 starts while 4 runs, and only 2 is skipped', async () => {

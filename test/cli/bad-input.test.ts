@@ -262,8 +262,6 @@ describe('verbs of another version', () => {
       ['graph'],
       ['group', 'ls'],
       ['group', 'cancel', 'g'],
-      ['queue', 'pause', 'q'],
-      ['limit', 'ls'],
       ['export', 'f'],
       ['import', 'f'],
       ['config', 'ls'],

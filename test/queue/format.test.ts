@@ -46,6 +46,11 @@ const MEANS: Readonly<Record<string, string>> = {
   session: String.raw`[A-Za-z0-9_.-]+\.\d+\.[0-9a-z]+(?:-[0-9a-z]+){4}`,
   name: '[A-Za-z0-9_][A-Za-z0-9._-]*',
   holder: '(?:free|[A-Za-z0-9._-]+)',
+  share: String.raw`(?:free|retired|at\d+|[A-Za-z0-9_.-]+-[0-9a-z]+\.[0-9a-z]{10,16}(?:\.[0-9+-]+)?)`,
+  n: String.raw`\d+`,
+  block: String.raw`\d+`,
+  limit: '[A-Za-z0-9_][A-Za-z0-9._-]*',
+  queue: '[A-Za-z0-9_][A-Za-z0-9._-]*',
   hash: '[0-9a-f]{24}',
   kind: 'on-(?:success|failure|cancel)',
   state: `(?:${STATES.join('|')})`,
@@ -148,6 +153,11 @@ describe('the page', () => {
       lay.why(id, 0, 'held'),
       lay.notes(id) + '/01795250869247.kghy6c.json',
       lay.key('k') + `/g1.${id}`,
+      lay.limit('lic') + '/limit.json',
+      lay.limit('lic') + `/max.0/3.g1.${session}.${id}`,
+      lay.limit('lic') + '/rate.1/16.g2.at1795250869871',
+      lay.mutex('db') + `/0.g1.${session}.${id}`,
+      lay.paused('nightly'),
       lay.lane('default~0123456789'),
       lay.blob(`${id}.script`),
       lay.gone(id) + `/${id}.done`,
@@ -294,7 +304,9 @@ describe('a living queue', () => {
     await farm.submit('--in', '1h', '-p', '-5', '--', 'true');
     const other = await farm.submit('--cpus', '0.5', '-q', 'other', '-c', 'exit 1');
     await farm.tq(['submit', '--script', '-', '--split'], { input: '#!/bin/sh\necho out; echo err >&2; echo 1 > "$TQ_STATE_DIR/kept"\n' });
-    const long = await farm.submit('-q', 'long', '--', 'sleep', '100');
+    await farm.ok(['limit', 'set', 'lic', '--max', '20', '--rate', '5/1s']);
+    await farm.ok(['queue', 'pause', 'nobodys']);
+    const long = await farm.submit('-q', 'long', '--limit', 'lic=2', '--mutex', 'm', '--', 'sleep', '100');
     await farm.ok(['hold', other]);
     await farm.ok(['note', other, 'a note']);
     await farm.ok(['cron', 'add', '* * * * * *', '--', 'true']);

@@ -15,6 +15,7 @@ import { sweepWaiting, tryRelease } from '../../src/queue/depend.ts';
 import { locate } from '../../src/queue/find.ts';
 import { mkdirp } from '../../src/queue/fsx.ts';
 import { sweepKeys } from '../../src/queue/keys.ts';
+import { giveBack, removeLimit, setLimit, standing, sweepMutexes, takeShares, type Share, type Want } from '../../src/queue/limits.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
 import { publishOutcome, settle } from '../../src/queue/outcome.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
@@ -1071,6 +1072,205 @@ describe('keys', () => {
     s.ids['other'] = await given(s, keyed);
     await expect(goOn(s, job)).rejects.toMatchObject({ code: 'DUPLICATE_KEY' });
     expect([stateOf(s), stateOf(s, s.ids['other'])]).toEqual(['canceled', 'queued']);
+  });
+});
+
+describe('shares', () => {
+  const one: Want = { kind: 'mutex', name: 'm', n: 1 };
+  const lic = (n: number): Want => ({ kind: 'limit', name: 'lic', n });
+  const id = '6a2w0000000000';
+  /** A session that has a running directory takes shares; what it got. */
+  const taker =
+    (wants: Want[], doubt: Share[] = [], task = id) =>
+    async (p: Proc): Promise<Awaited<ReturnType<typeof takeShares>>> =>
+      takeShares(p.q, wants, await newSession(p), task, doubt);
+  const isTaking = (c: Call): boolean => c.op === 'rename' && /^(?:mutexes|limits)/.test(c.path) && c.target!.endsWith(id);
+  const mutex = (s: Stage): string[] => namesIn(s, 'mutexes/m').map((name) => name.replace(/\.[^.]+\.\d+\.[^.]+-[^.]+\./, '.'));
+  const held = (s: Stage): string[] => namesIn(s, 'limits/lic/max.0').filter((name) => !name.endsWith('.free'));
+  const set = (s: Stage, max: number, rate: { n: number; perMs: number } | null = null): Promise<unknown> =>
+    s.world.alone('set', (p) => setLimit(p.q, 'lic', { max, rate }));
+
+  it('F10: of two that take a mutex at the same time one gets it, and the other learns who has it', async () => {
+    const s = await begin();
+    const slow = await stopAt(s, 'a', taker([one]), isTaking);
+    expect(await s.world.alone('b', taker([one]))).toHaveLength(1);
+    expect(await goOn(s, slow)).toMatchObject({ reason: 'held', by: [id] });
+    expect(mutex(s)).toEqual([`0.g1.${id}`]);
+  });
+
+  it('F10: of two that make a mutex at the same time one does, and there is one token', async () => {
+    const s = await begin();
+    const slow = await stopAt(s, 'a', taker([one]), isMove('tmp/', 'mutexes/m'));
+    expect(await s.world.alone('b', taker([one]))).toHaveLength(1);
+    expect(await goOn(s, slow)).toMatchObject({ reason: 'held' });
+    expect([mutex(s), namesIn(s, 'tmp')]).toEqual([[`0.g1.${id}`], []]);
+  });
+
+  it('L7: a mutex or limit whose name leads out of the queue is one that nobody has set', async () => {
+    const s = await begin();
+    const before = fs.readdirSync(path.dirname(s.world.dir));
+    for (const kind of ['mutex', 'limit'] as const) {
+      expect(await s.world.alone('a', taker([{ kind, name: '../../x', n: 1 }]))).toMatchObject({ reason: 'missing' });
+    }
+    expect(fs.readdirSync(path.dirname(s.world.dir))).toEqual(before);
+  });
+
+  it('F10: a share was taken though the reply got lost', async () => {
+    const s = await begin();
+    lose(s, isTaking, 'ENOENT');
+    expect(await s.world.alone('a', taker([one]))).toHaveLength(1);
+    expect(mutex(s)).toEqual([`0.g1.${id}`]);
+  });
+
+  it('F9: what may have been taken when the file system failed is in doubt, and given back frees it', async () => {
+    const s = await begin();
+    lose(s, isTaking, 'EIO');
+    const doubt: Share[] = [];
+    await expect(s.world.alone('a', taker([one], doubt))).rejects.toThrow('EIO');
+    expect(doubt).toHaveLength(1);
+    await s.world.alone('a', (p) => giveBack(p.q, doubt[0]!, null));
+    expect(mutex(s)).toEqual(['0.g2.free']);
+  });
+
+  it('F9: a share that is given back late, after it was taken away, stays with who has it now', async () => {
+    const s = await begin();
+    const a = await s.world.spawn('a', taker([one]));
+    await s.world.finish(a);
+    const [share] = (await goOn(s, a)) as Share[];
+    fs.rmSync(s.world.absolute('running'), { recursive: true });
+    fs.mkdirSync(s.world.absolute('running'));
+    expect(await s.world.alone('b', taker([one], [], '6a2w0000000001'))).toHaveLength(1);
+    await s.world.alone('a', (p) => giveBack(p.q, share!, null));
+    expect(mutex(s)).toEqual(['0.g3.6a2w0000000001']);
+  });
+
+  it('F9: the share of a session without a running directory comes back, that of one with a directory does not', async () => {
+    const s = await begin();
+    const a = await s.world.spawn('a', taker([one]));
+    await s.world.finish(a);
+    s.world.crash(a.proc);
+    expect(await s.world.alone('b', taker([one]))).toMatchObject({ reason: 'held' });
+    for (const session of namesIn(s, 'running')) fs.rmdirSync(s.world.absolute(`running/${session}`));
+    expect(await s.world.alone('c', taker([one]))).toHaveLength(1);
+    expect(mutex(s)).toEqual([`0.g3.${id}`]);
+  });
+
+  it('F9: all that is asked for or nothing; a task that asks for what nobody has takes nothing of the rest', async () => {
+    const s = await begin();
+    await set(s, 3);
+    expect(await s.world.alone('a', taker([lic(2)]))).toHaveLength(2);
+    expect(await s.world.alone('b', taker([one, lic(2)]))).toMatchObject({ reason: 'held', want: { name: 'lic', n: 2 } });
+    expect([held(s).length, mutex(s)]).toEqual([2, ['0.g2.free']]);
+    expect(await s.world.alone('c', taker([lic(4)]))).toMatchObject({ reason: 'small', most: 3 });
+    expect(await s.world.alone('c', taker([lic(1)]))).toHaveLength(1);
+  });
+
+  it('F9: of two tasks that each take one of two shares before they see the other, neither keeps one alone', async () => {
+    const s = await begin();
+    await set(s, 2);
+    let taken = 0;
+    const slow = await stopAt(s, 'a', taker([lic(2)]), (c) => isTaking(c) && ++taken === 2);
+    await s.world.alone('b', taker([lic(1)], [], '6a2w0000000001'));
+    expect(await goOn(s, slow)).toMatchObject({ reason: 'held' });
+    expect(held(s)).toHaveLength(1);
+  });
+
+  it('F9: two that set a limit at the same time make one set of tokens; one is in use already when the second comes', async () => {
+    const s = await begin();
+    const slow = await stopAt(s, 'set', (p) => setLimit(p.q, 'lic', { max: 2, rate: null }), isMove('tmp/', 'limits/lic/max.0'));
+    await set(s, 1);
+    expect(await s.world.alone('a', taker([lic(1)]))).toHaveLength(1);
+    await goOn(s, slow);
+    expect([namesIn(s, 'limits/lic/max.0').length, held(s).length, namesIn(s, 'tmp')]).toEqual([16, 1, []]);
+    expect(await s.world.alone('b', taker([lic(1)]))).toHaveLength(1);
+    expect(await s.world.alone('c', taker([lic(1)]))).toMatchObject({ reason: 'held' });
+  });
+
+  it('F9: a limit whose setting was cut short is not there yet; one that was removed keeps no task from giving back', async () => {
+    const s = await begin();
+    const cut = await stopAt(s, 'set', (p) => setLimit(p.q, 'lic', { max: 20, rate: null }), isMove('tmp/', 'limits/lic/limit.json'));
+    s.world.crash(cut.proc);
+    expect(await s.world.alone('a', taker([lic(1)]))).toMatchObject({ reason: 'missing' });
+    await set(s, 1);
+    const shares = (await s.world.alone('a', taker([lic(1)]))) as Share[];
+    await s.world.alone('rm', (p) => removeLimit(p.q, 'lic'));
+    await s.world.alone('a', (p) => giveBack(p.q, shares[0]!, null));
+    expect(await s.world.alone('a', taker([lic(1)]))).toMatchObject({ reason: 'missing' });
+    await set(s, 1);
+    expect(await s.world.alone('a', taker([lic(1)]))).toHaveLength(1);
+  });
+
+  it('F9: a start counts from when it happened, and one that a dead session had from when it is taken away', async () => {
+    const s = await begin();
+    await set(s, 5, { n: 1, perMs: 1000 });
+    const shares = (await s.world.alone('a', taker([lic(1)]))) as Share[];
+    const began = (await s.world.alone('a', async (p) => {
+      for (const share of shares) await giveBack(p.q, share, await serverNow(p.q));
+      return serverNow(p.q);
+    }))!;
+    const lack = await s.world.alone('b', taker([lic(1)]));
+    expect(lack).toMatchObject({ reason: 'rate' });
+    expect((lack as { until: number }).until - began).toBeGreaterThan(900);
+    s.world.advance(1100);
+    expect(await s.world.alone('c', taker([lic(1)]))).toHaveLength(2);
+    for (const session of namesIn(s, 'running')) fs.rmdirSync(s.world.absolute(`running/${session}`));
+    expect(await s.world.alone('d', taker([lic(1)]))).toMatchObject({ reason: 'rate' });
+    s.world.advance(1100);
+    expect(await s.world.alone('d', taker([lic(1)]))).toHaveLength(2);
+  });
+
+  it('F9 F10: a burial gives back what the task held, when nothing more can come into its directory', async () => {
+    const s = await begin();
+    s.id = await given(s, { mutex: 'm' });
+    const worker = await s.world.spawn('w', async (p) => {
+      const session = await newSession(p);
+      await takeShares(p.q, [one], session, s.id, []);
+      await claimAll(p, session);
+      return session;
+    });
+    await s.world.finish(worker);
+    const session = (await goOn(s, worker))!;
+    s.world.crash(worker.proc);
+    const burial = await stopAt(
+      s,
+      'u',
+      (p) => bury(p.q, session, { proved: true, reason: 'died' }),
+      (c) => c.op === 'rmdir' && c.path === `running/${session}`,
+    );
+    expect([stateOf(s), mutex(s)]).toEqual(['queued', [`0.g1.${s.id}`]]);
+    await goOn(s, burial);
+    expect(mutex(s)).toEqual(['0.g2.free']);
+  });
+
+  it('L2: a mutex that nobody has had for a day is forgotten, unless somebody takes it at that moment', async () => {
+    const s = await begin();
+    const free = async (p: Proc): Promise<void> => giveBack(p.q, ((await taker([one])(p)) as Share[])[0]!, null);
+    await s.world.alone('a', free);
+    const sweep = async (p: Proc): Promise<void> => sweepMutexes(p.q, await serverNow(p.q));
+    await s.world.alone('gc', sweep);
+    expect(mutex(s)).toEqual(['0.g2.free']);
+    s.world.advance(90_000_000);
+    const job = await stopAt(s, 'gc', sweep, isMove('mutexes/m'));
+    await s.world.alone('b', taker([one]));
+    await goOn(s, job);
+    expect(mutex(s)).toEqual([`0.g3.${id}`]);
+    for (const session of namesIn(s, 'running')) fs.rmdirSync(s.world.absolute(`running/${session}`));
+    await s.world.alone('gc', sweep);
+    s.world.advance(90_000_000);
+    const cut = await stopAt(s, 'gc', sweep, (c) => c.op === 'unlink' && c.path.startsWith('mutexes/m'));
+    s.world.crash(cut.proc);
+    expect(mutex(s)).toEqual(['0.g5.retired']);
+    await s.world.alone('gc', sweep);
+    expect(there(s, 'mutexes/m')).toBe(false);
+    expect(await s.world.alone('c', taker([one]))).toHaveLength(1);
+  });
+
+  it('F10: a mutex whose removal was cut short is made anew by the next task that has it', async () => {
+    const s = await begin();
+    fs.mkdirSync(s.world.absolute('mutexes/m'), { recursive: true });
+    fs.writeFileSync(s.world.absolute('mutexes/m/0.g5.retired'), '');
+    expect(await s.world.alone('a', taker([one]))).toHaveLength(1);
+    expect(await s.world.alone('a', (p) => standing(p.q, one))).toMatchObject({ shares: [{ number: 0, generation: 1 }] });
   });
 });
 

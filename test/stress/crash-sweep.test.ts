@@ -3,6 +3,7 @@
  * Afterwards a worker brings everything to its end: each acknowledged task exactly once, and doctor finds nothing.
  */
 import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { dues } from '../../src/queue/find.ts';
 import { dropFarm, doctor, finish, makeFarm, submit, TQ, until, whereAll, wrongs, type Farm } from './farm.ts';
@@ -177,4 +178,70 @@ describe("I10: the worker's whole cycle killed at each of its changes", () => {
       expect(n).toBeGreaterThan(40);
     }, 600_000);
   }
+});
+
+/** Every token of the queue's limits and mutexes. */
+function tokens(farm: Farm): string[] {
+  return ['limits', 'mutexes'].flatMap((room) =>
+    fs
+      .readdirSync(`${farm.dir}/${room}`, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\/\d+\.g\d+\./.test(name))
+      .map((name) => `${room}/${name}`),
+  );
+}
+
+describe('F9 F10: a worker whose tasks hold shares killed at each of its changes', () => {
+  for (const when of ['die-before', 'die-after']) {
+    it(`${when}: every task ends once, and every share comes back`, async () => {
+      let n = 1;
+      for (; n <= MOST; n++) {
+        const farm = await makeFarm();
+        try {
+          expect(run(farm, ['limit', 'set', 'lic', '--max', '2', '--rate', '50/1s']).code).toBe(0);
+          const ids = [
+            await submit(farm, { mutex: 'm' }),
+            await submit(farm, { mutex: 'm' }),
+            await submit(farm, { limits: [{ name: 'lic', n: 2 }] }),
+            await submit(farm, { mutex: 'm', limits: [{ name: 'lic', n: 1 }] }),
+          ];
+          const r = run(farm, ['worker', '--name', 'w', '-j', '2', '--until-empty', '--poll', '100ms'], `${when}:${n}`);
+          const last = finish(farm);
+          expect(last.code, last.stderr).toBe(0);
+          expect(await wrongs(farm, ids, () => ['done']), `${when}:${n}`).toEqual([]);
+          // What the dead one took for a task that it did not claim goes back when somebody needs it.
+          const after = await submit(farm, { mutex: 'm', limits: [{ name: 'lic', n: 2 }] });
+          finish(farm);
+          expect(await wrongs(farm, [...ids, after], () => ['done']), `${when}:${n}`).toEqual([]);
+          const all = tokens(farm);
+          expect([all.length, all.filter((name) => !/\.(?:free|at\d+)$/.test(name))], `${when}:${n}`).toEqual([81, []]);
+          const checked = doctor(farm);
+          expect(checked.code, `${when}:${n}: ${checked.text}`).toBe(0);
+          if (!r.killed) break;
+        } finally {
+          dropFarm(farm);
+        }
+      }
+      expect(n).toBeLessThan(MOST);
+      expect(n).toBeGreaterThan(40);
+    }, 600_000);
+  }
+
+  it('limit set: the limit is there or not, and set again it is whole', async () => {
+    let n = 1;
+    for (; n <= MOST; n++) {
+      const farm = await makeFarm();
+      try {
+        const r = run(farm, ['limit', 'set', 'lic', '--max', '17'], `die-after:${n}`);
+        const id = await submit(farm, { limits: [{ name: 'lic', n: 17 }] });
+        expect(run(farm, ['limit', 'set', 'lic', '--max', '17']).code).toBe(0);
+        expect(finish(farm).code).toBe(0);
+        expect(await wrongs(farm, [id], () => ['done']), `${n}`).toEqual([]);
+        expect(tokens(farm)).toHaveLength(32);
+        if (!r.killed) break;
+      } finally {
+        dropFarm(farm);
+      }
+    }
+    expect(n).toBeGreaterThan(30);
+  }, 600_000);
 });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Requirements } from '../../src/queue/layout.ts';
 import type { StateFile } from '../../src/queue/registry.ts';
-import { obstacle, unable, type Past } from '../../src/worker/obstacle.ts';
+import { obstacle, unable, type Everywhere, type Obstacle, type Past } from '../../src/worker/obstacle.ts';
 import type { Sight } from '../../src/worker/sight.ts';
 
 const NOTHING: Past = { rejectedBy: [], failedOn: null };
@@ -62,6 +62,30 @@ function sight(
 
 const text = (s: Sight, r: Requirements, past = NOTHING, used: Record<string, number> = {}): string | undefined =>
   obstacle(s, r, past, used)?.text;
+
+describe('what is the same on every worker', () => {
+  const everywhere = (keeps: Obstacle | undefined, priority = 0): Everywhere => ({ id: '6d39o5h8zf9c15', priority, keeps });
+  const kind = (s: Sight, e: Everywhere): string | undefined => obstacle(s, PLAIN, NOTHING, {}, e)?.kind;
+  const paused: Obstacle = { kind: 'paused', text: 'queue default is paused' };
+  const mutex: Obstacle = { kind: 'mutex', text: 'mutex db is held by 6d39o5h8zf9c14' };
+
+  it('J5: is told after what lasts and before what passes', () => {
+    expect(kind(sight({ state: 'asleep' }), everywhere(paused))).toBe('state');
+    expect(kind(sight({ file: { queues: ['other'] } }), everywhere(paused))).toBe('queue');
+    expect(kind(sight({ said: { blocked: 'gate: x' } }), everywhere(paused))).toBe('paused');
+    expect(kind(sight({ said: { blocked: 'gate: x' } }), everywhere(mutex))).toBe('blocked');
+    expect(kind(sight({ running: ['a', 'b'] }), everywhere(mutex))).toBe('mutex');
+    expect(kind(sight(), everywhere(undefined))).toBeUndefined();
+  });
+
+  it('J5 F8: room that is kept for another keeps it from tasks of that priority and below', () => {
+    const keeping = sight({ said: { reserved: { id: '6d39o5h8zf9c14', priority: 3 } } });
+    expect(obstacle(keeping, PLAIN, NOTHING, {}, everywhere(undefined, 3))?.text).toContain('6d39o5h8zf9c14');
+    expect(kind(keeping, everywhere(undefined, 3))).toBe('reserved');
+    expect(kind(keeping, everywhere(undefined, 4))).toBeUndefined();
+    expect(kind(sight({ said: { reserved: { id: '6d39o5h8zf9c15', priority: 0 } } }), everywhere(undefined))).toBeUndefined();
+  });
+});
 
 describe('why a worker leaves a task', () => {
   it('nothing keeps a free awake one from it', () => {

@@ -14,7 +14,7 @@ export const WORKER_FLAGS = {
   name: { value: 'S', help: 'its name (default: the host name)', group: TAKES },
   cpus: { value: 'N', help: 'cpus it offers', group: TAKES },
   mem: { value: 'SIZE', help: 'memory it offers', group: TAKES },
-  gpus: { value: 'N', help: 'gpus it offers', group: TAKES },
+  gpus: { value: 'N', help: 'gpus it offers (default: those that it finds)', group: TAKES },
   resource: { char: 'r', value: 'k=N', many: 'map', help: 'another resource it offers', group: TAKES },
   label: { char: 'l', value: 'k[=v]', many: 'map', help: 'a label, for --on', group: TAKES },
   'run-users': { value: 'U,...|any', many: 'list', help: 'whose tasks it runs (on a shared queue: only its own)', group: TAKES },

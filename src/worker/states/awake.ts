@@ -11,13 +11,19 @@ import { serverNow } from '../../queue/clock.ts';
 import { settleLost } from '../../queue/bury.ts';
 import { laneOf } from '../../queue/task-file.ts';
 import { isGone } from '../../queue/fsx.ts';
-import { baseId, entryName, isPiece } from '../../queue/layout.ts';
+import { headOf } from '../../queue/head.ts';
+import { baseId, entryName, isPiece, queueOfLane } from '../../queue/layout.ts';
+import { pausedQueues } from '../../queue/pause.ts';
+import { formatSize } from '../../task/size.ts';
 import { userOf } from '../../system.ts';
 import { acknowledge, holdsUntil, type StateModule } from '../machine.ts';
 import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { giveBackChunks, hasNext, keyOf, openPiece, runNext, type Chunk } from '../chunk.ts';
 import { runAttempt } from '../run-task.ts';
+import { admits, considerRoom, noteRoom, reservedFor } from '../reserve.ts';
+import { freeMemory } from '../resources.ts';
+import { beginLook, endLook, laneHasShares, lanesInWait, passShares, returnIdle, takeFor } from '../shares.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
 import { endRun, freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
@@ -53,6 +59,7 @@ export const awake: StateModule = {
 
 /** One round: obey, leave, claim, start, sleep. Null: stay awake. */
 async function turn(w: Worker): Promise<WorkerState | null> {
+  await returnIdle(w);
   if (w.blocked === 'error') return 'error';
   if (!w.q.network) await readRequest(w).catch(() => undefined);
   const asked = await obey(w);
@@ -174,30 +181,71 @@ async function claimMore(w: Worker, free: number): Promise<void> {
   w.claiming = true;
   w.claimEpoch++;
   w.leftForOthers = 0;
-  const pieces: Claimed[] = [];
   try {
+    await heedPauses(w);
+    await beginLook(w);
+    if (await considerRoom(w, (lane) => fits(w, lane))) await publishState(w).catch(() => undefined);
     const rules = {
       // A lane for which nothing is free now is not even listed: it may be long.
-      serves: async (lane: string) => (await serves(w, lane)) && (await fits(w, lane)),
-      leave: (c: Candidate) => leaveIt(w, c),
+      serves: async (lane: string) => (await serves(w, lane)) && (await hasRoom(w, lane)) && (await laneHasShares(w, lane)),
+      admits: (lane: string, priority: number) => admits(w, lane, priority),
+      leave: async (c: Candidate) => (await leaveIt(w, c)) || !(await takeFor(w, c)),
       has: (id: string, attempt: number) =>
         w.runs.has(`${id}.a${attempt}`) ||
         w.chunks.some((c) => keyOf(c) === `${id}.a${attempt}`) ||
         w.pending.some((c) => c.id === id && c.attempt === attempt),
       // A slot that gets free meanwhile takes what is pending: never a range that was not cut yet.
-      taken: (c: Claimed) => void (isPiece(c.id) ? pieces : w.pending).push(c),
+      taken: (c: Claimed) => void (isPiece(c.id) ? w.opening : w.pending).push(c),
     };
     await claim(w.q, w.session, w.window, rules, want);
-    await openPieces(w, pieces, free);
+    await openPieces(w, free);
   } finally {
     w.claiming = false;
     w.claimEpoch++;
+    await endLook(w);
   }
 }
 
 /** Of a range of elements only what can begin now is kept. */
-async function openPieces(w: Worker, pieces: readonly Claimed[], free: number): Promise<void> {
-  for (const c of pieces) w.pending.push(...(await openPiece(w, c, Math.max(1, free - w.pending.length))));
+async function openPieces(w: Worker, free: number): Promise<void> {
+  while (w.opening.length > 0) {
+    const c = w.opening[0]!;
+    try {
+      const singles = await openPiece(w, c, Math.max(1, free - w.pending.length));
+      if (singles.length === 1) passShares(w, `${c.id}.a${c.attempt}`, `${singles[0]!.id}.a${c.attempt}`);
+      w.pending.push(...singles);
+    } finally {
+      w.opening.shift();
+    }
+  }
+}
+
+/** A queue that is paused by now: nothing more of it is listed, and what was claimed ahead goes back. */
+async function heedPauses(w: Worker): Promise<void> {
+  const before = paused.get(w);
+  const now = performance.now();
+  // Over a network a look is strong, and so only made when somebody has rung, as who pauses does; by hand it takes longer.
+  if (w.q.network && before !== undefined && before.bell === w.bell && now - before.atMs < PAUSES_KEPT_MS) return;
+  const { bell } = w;
+  const names = await pausedQueues(w.q);
+  paused.set(w, { names, bell, atMs: now });
+  if (names.join('/') === (before?.names ?? []).join('/')) return;
+  w.window = emptyWindow();
+  if (w.pending.some((c) => isPaused(w, c.lane))) await handBackPending(w);
+}
+
+const PAUSES_KEPT_MS = 30_000;
+const paused = new WeakMap<Worker, { names: string[]; bell: string; atMs: number }>();
+
+function isPaused(w: Worker, lane: string): boolean {
+  const names = paused.get(w)?.names ?? [];
+  return names.length > 0 && names.includes(queueOfLane(lane));
+}
+
+async function hasRoom(w: Worker, lane: string): Promise<boolean> {
+  const there = await fits(w, lane);
+  if (!there || (await readRequirements(w.q, lane)).needs !== undefined) noteRoom(w, lane, there);
+  return there;
 }
 
 /** How many tasks the slots get through in `AHEAD_MS`; none until it is known how fast they end. */
@@ -209,7 +257,7 @@ function ahead(w: Worker): number {
 
 async function serves(w: Worker, lane: string): Promise<boolean> {
   const r = await readRequirements(w.q, lane);
-  return w.file !== null && canServe(w.file, r) && (r.user === undefined || runsFor(w, r.user));
+  return w.file !== null && !isPaused(w, lane) && canServe(w.file, r) && (r.user === undefined || runsFor(w, r.user));
 }
 
 function runsFor(w: Worker, uid: number): boolean {
@@ -221,7 +269,7 @@ function runsFor(w: Worker, uid: number): boolean {
 /** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */
 async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
   if (w.options.only !== null && c.id !== w.options.only) return true;
-  if (!(await fits(w, c.lane))) return true;
+  if (!(await hasRoom(w, c.lane))) return true;
   if (w.options.timeLimitMs !== null && !(await fitsTimeLimit(w, c))) return true;
   if (w.q.config.shared && !(await mayRun(w, c))) return true;
   if (c.n === 0) return false;
@@ -295,7 +343,8 @@ async function allowed(w: Worker): Promise<boolean> {
   if (closed) w.blocked = `gate: ${options.gate}`;
   if (options.maxLoad !== null && os.loadavg()[0]! > options.maxLoad)
     w.blocked = `load is ${os.loadavg()[0]!.toFixed(2)}, --max-load ${options.maxLoad}`;
-  if (options.minFreeMem !== null && os.freemem() < options.minFreeMem) w.blocked = `free memory is below --min-free-mem`;
+  if (options.minFreeMem !== null && freeMemory() < options.minFreeMem)
+    w.blocked = `less than ${formatSize(options.minFreeMem)} of memory is free (--min-free-mem)`;
   if (w.blocked !== before) await publishState(w).catch(() => undefined);
   return w.blocked === null;
 }
@@ -378,6 +427,7 @@ function inSlot(w: Worker, array: string | null, work: (slot: number, made: (run
     }
     if (run !== undefined) w.runs.delete(run.key);
     w.slots[slot] = false;
+    await returnIdle(w);
     const ms = performance.now() - began;
     w.averageMs = average(w.averageMs, ms);
     if (array !== null) w.elementMs.set(array, average(w.elementMs.get(array) ?? null, ms));
@@ -422,6 +472,7 @@ export async function handBackPending(w: Worker): Promise<void> {
       w.log(`${c.id}: ${String(error)}`),
     );
   }
+  await returnIdle(w);
 }
 
 async function tooManyRejections(w: Worker): Promise<boolean> {
@@ -444,7 +495,9 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
   await claimMore(w, 1);
-  if (hasPending(w) || w.leftForOthers > 0) return false;
+  if (hasPending(w) || w.leftForOthers > 0 || reservedFor(w) !== null) return false;
+  // Whoever has the share now gives it back.
+  for (const lane of lanesInWait(w)) if ((await headOf(q, lane)) !== undefined) return false;
   for (const dueAt of await dues(q, q.network)) {
     for await (const at of entriesOf(q, { state: 'delayed', dueAt })) {
       if (at.n === 0 || (w.options.only !== null && at.id !== w.options.only)) continue;
