@@ -119,10 +119,11 @@ describe('the rooms of the source', () => {
     expect(sources.filter((file) => /\bBun\s*\.\s*spawn/.test(code(file)) && file !== 'src/worker/child.ts')).toEqual([]);
   });
 
-  it('in queue only the door to the directory and the few that need another file system, or a log by pieces, touch files', () => {
+  it('in queue only the door to the directory and the few that need another file system, or a file by pieces, touch files', () => {
     const direct = importersOf('node:fs').filter((file) => file.startsWith('src/queue/'));
     expect(direct.toSorted()).toEqual([
       'src/queue/fsx.ts',
+      'src/queue/items.ts',
       'src/queue/lock.ts',
       'src/queue/logs.ts',
       'src/queue/open.ts',

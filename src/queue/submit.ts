@@ -42,7 +42,7 @@ export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted>
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
     if (s.task.many !== undefined && (s.task.onSuccess ?? s.task.onFailure ?? s.task.onCancel) !== undefined)
       await (await import('./array.ts')).markHooks(q, s.task.id);
-    if (s.task.many?.max !== undefined) await (await import('./limits.ts')).setLimit(q, arrayLimit(s.task.id), { max: s.task.many.max });
+    if (s.task.many?.max !== undefined) await (await import('./limits.ts')).setLimit(q, arrayLimit(s.task.id), { max: s.task.many.max, rate: null });
     await commit(q, s, place);
     if (place.state === 'waiting') {
       const { linkToParents } = await import('./depend.ts');

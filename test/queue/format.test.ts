@@ -32,12 +32,13 @@ const kept = path.join(root, 'test/data/v1');
 
 /** What stands for each placeholder of the page. */
 const MEANS: Readonly<Record<string, string>> = {
-  id: '[0-9a-z]{10,16}',
+  id: String.raw`[0-9a-z]{10,16}(?:\.\d{1,9}(?:-\d{1,9})?)?`,
+  part: String.raw`\d{1,9}(?:-\d{1,9})?`,
   parent: '[0-9a-z]{10,16}',
   child: '[0-9a-z]{10,16}',
   N: String.raw`\d+`,
   G: String.raw`\d+`,
-  bucket: '[0-9a-z]{4}/[0-9a-z]{2}',
+  bucket: String.raw`[0-9a-z]{4}/[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`,
   flat: '[0-9a-z]{6}',
   lane: '[A-Za-z0-9_][A-Za-z0-9._-]*(?:~[0-9a-f]{10})?',
   prio: String.raw`[pn]\d\d`,
@@ -54,7 +55,7 @@ const MEANS: Readonly<Record<string, string>> = {
   hash: '[0-9a-f]{24}',
   kind: 'on-(?:success|failure|cancel)',
   state: `(?:${STATES.join('|')})`,
-  blob: String.raw`[0-9a-z]{10,16}\.(?:script|stdin)`,
+  blob: String.raw`[0-9a-z]{10,16}\.(?:script|stdin|items(?:\.index)?)`,
   time: String.raw`\d{14}`,
   random: '[0-9a-z]+',
   tick: String.raw`\d{8}T\d{6}\.\d{3}`,
@@ -64,7 +65,7 @@ const MEANS: Readonly<Record<string, string>> = {
 
 /** The paths that the page describes: its list items that begin with one. */
 const entries = [...text.matchAll(/^- `([^`]+)` - /gm)].map((m) => {
-  const pattern = m[1]!.replaceAll(/[.~]/g, String.raw`\$&`).replaceAll(/<(\w+)>/g, (_, name: string) => {
+  const pattern = m[1]!.replaceAll(/[.~+]/g, String.raw`\$&`).replaceAll(/<(\w+)>/g, (_, name: string) => {
     const meaning = MEANS[name];
     if (meaning === undefined) throw new Error(`FORMAT.md has a placeholder that this test does not know: <${name}>`);
     return meaning;
@@ -88,9 +89,9 @@ function isAbove(dir: string): boolean {
     if (parts.length < depth) return false;
     const pattern = parts.map((p) =>
       p
-        .replaceAll(/[.~]/g, String.raw`\$&`)
+        .replaceAll(/[.~+]/g, String.raw`\$&`)
         .replaceAll('<bucket4>', '[0-9a-z]{4}')
-        .replaceAll('<bucket2>', '[0-9a-z]{2}')
+        .replaceAll('<bucket2>', String.raw`[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`)
         .replaceAll(/<(\w+)>/g, (_, name: string) => MEANS[name]!),
     );
     return new RegExp(`^${pattern.join('/')}/$`).test(dir);
