@@ -11,7 +11,6 @@ import { mkdirp, isGone, isOfEntry } from '../queue/fsx.ts';
 import { randomText } from '../queue/layout.ts';
 import { readClaimed, settle, tallyBefore } from '../queue/outcome.ts';
 import { spool, unspool } from '../queue/spool.ts';
-import { rmdirIfEmpty } from '../queue/steps.ts';
 import { writeWhy } from '../queue/why.ts';
 import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts';
 import { parseDuration } from '../task/duration.ts';
@@ -22,6 +21,7 @@ import { heartbeat, queueIsThere } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
 import { bootClockMs } from './proc.ts';
 import { givePlaceBack, leftIn, parseProgress, readReport, takePlace, type Place } from './scratch.ts';
+import { closeStateDir, openStateDir } from './state-dir.ts';
 import { taskEnv } from './task-env.ts';
 import type { Cause, Run, Worker } from './worker.ts';
 
@@ -128,7 +128,7 @@ async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: num
   const place = takePlace(w.scratch, run.key);
   run.progressFile = place.progress;
   const stateDir = q.lay.state(id);
-  await makeStateDir(w, stateDir);
+  await openStateDir(q, stateDir);
   const startedAt = await serverNow(q);
   const env = taskEnv(w, run, task, place, stateDir);
   let result: Result | 'unconfirmed';
@@ -145,6 +145,7 @@ async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: num
   }
   run.finishing = true;
   const left = leftIn(place);
+  if (run.cause !== 'revoked') await closeStateDir(q, stateDir);
   if (run.cause === 'revoked') {
     w.log(`${run.key}: ended and discarded`);
   } else {
@@ -156,18 +157,7 @@ async function runTask(w: Worker, run: Run, task: Task, tally: Tally, logFd: num
     });
   }
   givePlaceBack(w.scratch, place, left.clean);
-  await rmdirIfEmpty(q.fsx, stateDir).catch(() => false);
   run.finishing = false;
-}
-
-async function makeStateDir(w: Worker, dir: string): Promise<void> {
-  try {
-    await w.q.fsx.mkdir(dir);
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') return;
-    if (!isGone(error)) throw error;
-    await mkdirp(w.q.fsx, dir);
-  }
 }
 
 async function execute(
