@@ -167,7 +167,7 @@ async function takeKey(q: Queue, key: string, id: string): Promise<KeyVerdict> {
 }
 
 /** Submit of a task with a key or a key lock. */
-export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted> {
+export async function submitKeyed(q: Queue, draft: TaskDraft, own?: string): Promise<Submitted> {
   if (draft.key !== undefined) await refuseIfLocked(q, draft.key);
   const parents = draft.after ?? [];
   if (parents.length > 0) await checkParents(q, parents);
@@ -175,7 +175,7 @@ export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted
     const holder = await keyHolder(q, draft.key);
     if (holder !== undefined) return existing(q, draft, holder);
   }
-  const s = await stage(q, draft);
+  const s = await stage(q, draft, own);
   if (draft.lockKeys !== undefined) await createOnce(q, `${q.lay.keylocks}/${s.task.id}`, draft.lockKeys);
   if (draft.key === undefined) {
     const place = draft.hold === true ? ({ state: 'held' } as const) : (await import('./task-file.ts')).freePlace(s.task, s.serverMs);

@@ -2,7 +2,7 @@
  * Submit: one task file, staged, fsynced, and put in its place by one rename. A printed id is on disk; a crash before the
  * rename leaves a staging file that is swept, after it a whole task.
  */
-import { fsError, TqError } from '../errors.ts';
+import { errnoOf, fsError, TqError } from '../errors.ts';
 import type { TaskDraft } from '../task/build.ts';
 import type { Task } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
@@ -23,20 +23,20 @@ export interface Submitted {
 
 /**
  * Puts one task into the queue. Throws NOT_FOUND for an unknown parent, DUPLICATE_KEY and KEY_LOCKED for keys, NO_SPACE,
- * READ_ONLY and PERMISSION from the file system; then nothing was submitted.
+ * READ_ONLY and PERMISSION from the file system; then nothing was submitted. `id`: of a submit that must happen once only, see `onceStaged`.
  */
-export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted> {
+export async function submitTask(q: Queue, draft: TaskDraft, id?: string): Promise<Submitted> {
   try {
     if (draft.key !== undefined || draft.lockKeys !== undefined) {
       const { submitKeyed } = await import('./keys.ts');
-      return await submitKeyed(q, draft);
+      return await submitKeyed(q, draft, id);
     }
     const parents = draft.after ?? [];
     if (parents.length > 0) {
       const { checkParents } = await import('./depend.ts');
       await checkParents(q, parents);
     }
-    const s = await stage(q, draft);
+    const s = await stage(q, draft, id);
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
     await commit(q, s, place);
     if (place.state === 'waiting') {
@@ -60,8 +60,8 @@ export interface Staged {
 }
 
 /** Writes blobs and the staging file and makes the id from the file's own mtime. Nothing is visible yet. */
-export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
-  const path = stagingPath(q, '.task');
+export async function stage(q: Queue, draft: TaskDraft, id?: string): Promise<Staged> {
+  const path = id === undefined ? stagingPath(q, '.task') : onceStaged(q, id);
   let staged: Staged | undefined;
   const blobs: string[] = [];
   const { scriptText, stdinData, hold, delayMs, expireMs, ...rest } = draft;
@@ -73,21 +73,30 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
       path,
       (serverMs) => {
         noteServerTime(q, serverMs);
-        const task: Task = { schema: 'tq.task/1', id: makeId(serverMs), ...rest, ...fields, submittedAt: Math.round(serverMs) };
+        const task: Task = { schema: 'tq.task/1', id: id ?? makeId(serverMs), ...rest, ...fields, submittedAt: Math.round(serverMs) };
         if (delayMs !== undefined && delayMs > 0) task.notBefore = Math.round(serverMs + delayMs);
         if (expireMs !== undefined) task.expiresAt = Math.round(serverMs + expireMs);
         if (hold === true) task.hold = true;
         staged = { task, path, serverMs };
         return formatTask(task);
       },
-      { fsync: true, staging: true },
+      { fsync: true, staging: id === undefined },
     );
   } catch (error) {
-    await discard(q, path);
+    // Under the name that tells it from the others lies what another left there: it is not ours to remove.
+    if (id === undefined || errnoOf(error) !== 'EEXIST') await discard(q, path);
     for (const file of blobs) await discard(q, file);
     throw error;
   }
   return staged!;
+}
+
+/**
+ * Where a submit with an id of its own is staged, with `O_EXCL`. Who wants to know that it can never be published any more takes
+ * the file away, or the name by a directory.
+ */
+export function onceStaged(q: Queue, id: string): string {
+  return `${q.lay.tmp}/once.${id}.task`;
 }
 
 async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
