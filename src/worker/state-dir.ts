@@ -20,8 +20,10 @@ export async function openStateDir(q: Queue, dir: string): Promise<void> {
     else await q.fsx.rename(spare, dir);
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'ENOTEMPTY' && spare !== undefined) spares.get(q)!.push(spare);
-    if (code === 'EEXIST' || code === 'ENOTEMPTY') return;
+    if (code === 'EEXIST' || code === 'ENOTEMPTY') {
+      if (spare !== undefined) spares.get(q)!.push(spare);
+      return;
+    }
     if (!isGone(error)) throw error;
     await mkdirp(q.fsx, dir);
   }
