@@ -27,6 +27,7 @@ const outside: Outside = {
 
 /** The exit code. */
 async function main(argv: readonly string[]): Promise<number> {
+  if (argv.some((word) => word.includes('\uFFFD'))) (await import('./commands/raw-words.ts')).refuseMangled(argv);
   // `tq -D DIR ls` is `tq ls -D DIR`.
   const lead = leadLength(argv);
   const word = argv[lead];

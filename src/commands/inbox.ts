@@ -10,8 +10,8 @@ import { userOf, type System } from '../system.ts';
 import { buildTask, refuseLater } from '../task/build.ts';
 import { readTaskObject } from './task-object.ts';
 
-/** For `setInboxReader`. `owner` is the user id of the file. Throws what is wrong with it. */
-export async function submitFromInbox(queue: Queue, text: string, owner: number, system: System): Promise<void> {
+/** For `setInboxReader`. `owner` is the user id of the file, `id` what its task will be called. Throws what is wrong with it. */
+export async function submitFromInbox(queue: Queue, text: string, owner: number, id: string, system: System): Promise<void> {
   if (queue.config.shared && owner !== (process.geteuid?.() ?? owner)) {
     throw new TqError('PERMISSION', `it is a file of ${userOf(owner)}, and this worker's tasks are run as ${system.user()}`);
   }
@@ -22,5 +22,5 @@ export async function submitFromInbox(queue: Queue, text: string, owner: number,
   if (flags.cwd !== undefined && !path.isAbsolute(flags.cwd)) throw usage(`inbox: cwd is not an absolute path: ${flags.cwd}`);
   const draft = buildTask(flags, { now: system.now(), cwd: '/', env: system.env, user: userOf(owner), host: system.host(), argv });
   refuseLater(flags);
-  await submitTask(queue, draft);
+  await submitTask(queue, draft, id);
 }

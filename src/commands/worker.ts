@@ -106,7 +106,7 @@ export const command = defineCommand({
     const options = workerOptions(ctx.flags, ctx.system, await ctx.queue());
     const { setInboxReader } = await import('../queue/inbox.ts');
     const { submitFromInbox } = await import('./inbox.ts');
-    setInboxReader((queue, text, owner) => submitFromInbox(queue, text, owner, ctx.system));
+    setInboxReader((queue, text, owner, id) => submitFromInbox(queue, text, owner, id, ctx.system));
     return work(await ctx.queue(), options, ctx.io, true);
   },
 });

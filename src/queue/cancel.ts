@@ -14,7 +14,7 @@ import { baseId, cancelName, entryName, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
-import { move, unlinkQuietly } from './steps.ts';
+import { createOnce, move, unlinkQuietly } from './steps.ts';
 import { readWhy, writeWhy } from './why.ts';
 
 export interface CancelRequest {
@@ -37,12 +37,14 @@ export async function cancelTask(q: Queue, id: string, request: CancelRequest): 
       const { cancelElements } = await import('./array.ts');
       return cancelElements(q, part.id, part.range, request);
     }
-    if (isTerminal(at.state)) throw new TqError('WRONG_STATE', `${id} is ${at.state} already`, { hint: `tq show ${id}` });
+    if (isTerminal(at.state)) throw endedAlready(id, at.state);
     if (at.place.state === 'running') {
       if (await askToCancel(q, at.place.session, id, at.n, request)) return 'asked';
       continue;
     }
-    if (await cancelHere(q, at, request)) return 'canceled';
+    if (!(await cancelHere(q, at, request))) continue;
+    if (await isFirst(q, id, at.n)) return 'canceled';
+    throw endedAlready(id, 'canceled');
   }
   throw new TqError('QUEUE_UNUSABLE', `cannot cancel ${id}: it keeps moving`, { hint: 'try again' });
 }
@@ -54,6 +56,23 @@ export async function partOf(q: Queue, id: string): Promise<{ id: string; range:
   if (array === undefined) return undefined;
   const piece = pieceOf(id);
   return { id: array.id, range: piece === undefined ? undefined : [piece.lo, piece.hi] };
+}
+
+function endedAlready(id: string, state: string): TqError {
+  return new TqError('WRONG_STATE', `${id} is ${state} already`, { hint: `tq show ${id}` });
+}
+
+/**
+ * Of two cancels at once both find the entry where they wanted it: whose rename it was cannot be told from a lost reply. So the
+ * one says so that makes this file, since an exclusive create tells the truth. A crash before it leaves a task canceled that nobody boasts of.
+ */
+async function isFirst(q: Queue, id: string, n: number): Promise<boolean> {
+  try {
+    return await createOnce(q, `${q.lay.runs(id)}/${id}.a${n}.canceled`, '');
+  } catch {
+    // It has been canceled; that there is no room for this file changes nothing.
+    return true;
+  }
 }
 
 /** Moves a task that does not run to canceled. False: it was moved meanwhile. */

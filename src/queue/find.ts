@@ -3,9 +3,11 @@
  * Also the enumeration of everything, place by place, for listings and sweeps.
  */
 import { isTerminal, TERMINAL, type State } from '../task/types.ts';
+import { errnoOf } from '../errors.ts';
 import { listOrEmpty } from './fsx.ts';
 import { bucketOf, parseDueMinute, parseDueSecond, parseEntry, parsePrio, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
+import { move } from './steps.ts';
 
 export interface Located {
   id: string;
@@ -83,10 +85,27 @@ async function hasTraces(q: Queue, id: string): Promise<boolean> {
 export async function placesToLook(q: Queue, strong = false): Promise<Place[]> {
   const places: Place[] = [];
   for (const { lane, priority } of await lanes(q, strong)) places.push({ state: 'queued', lane, priority });
+  await tuckIn(q);
   places.push({ state: 'waiting' }, { state: 'held' });
   for (const session of await sessions(q, strong)) places.push({ state: 'running', session });
   for (const dueAt of await dues(q, strong)) places.push({ state: 'delayed', dueAt });
   return places;
+}
+
+const READ_ONLY = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** A task file that somebody moved straight into `held/` is put into its bucket by whoever looks. */
+async function tuckIn(q: Queue): Promise<void> {
+  for (const name of await listOrEmpty(q.fsx, `${q.dir}/held`)) {
+    const e = parseEntry(name);
+    if (e === undefined || e.cancel) continue;
+    try {
+      await move(q, `${q.dir}/held/${name}`, q.lay.entry({ state: 'held' }, e.id, e.n));
+    } catch (error) {
+      // Who may only read leaves it to others.
+      if (!READ_ONLY.has(errnoOf(error) ?? '')) throw error;
+    }
+  }
 }
 
 /** Lanes with their priorities, highest priority first. */

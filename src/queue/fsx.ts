@@ -65,7 +65,7 @@ export interface Fsx {
   /** One level; EEXIST when it is there. */
   mkdir(path: string): Promise<void>;
   rmdir(path: string): Promise<void>;
-  /** Creates with O_EXCL, writes, optionally fsyncs. Returns the file's mtime when it was made (ms, server clock). */
+  /** Creates with O_EXCL, writes, optionally fsyncs. Returns the file's mtime (ms, server clock) with `time`, else 0. */
   create(path: string, data: string | Uint8Array, options?: CreateOptions): Promise<number>;
   /** The same; `fill` gets the server's mtime (ms) and returns what to write. */
   createWith(path: string, fill: (mtimeMs: number) => string, options?: CreateOptions): Promise<void>;
@@ -90,6 +90,8 @@ export interface Fsx {
 
 export interface CreateOptions {
   fsync?: boolean;
+  /** Whether the file's time is asked for. */
+  time?: boolean;
   /** The name is random and nobody else's: over NFS O_EXCL is left out, since it costs another call to set the attributes. */
   staging?: boolean;
 }
@@ -222,7 +224,7 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           try {
             writeAll(fd, data);
             if (o.fsync === true) fs.fsyncSync(fd);
-            return fs.fstatSync(fd).mtimeMs;
+            return o.time === true ? fs.fstatSync(fd).mtimeMs : 0;
           } finally {
             fs.closeSync(fd);
           }
@@ -231,7 +233,7 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           const h = await p.open(path, o.staging === true ? 'w' : 'wx', 0o666);
           try {
             // Before the write: the reply to the creation brought the attributes, after it they would be asked for.
-            const { mtimeMs } = await h.stat();
+            const mtimeMs = o.time === true ? (await h.stat()).mtimeMs : 0;
             await h.writeFile(data);
             if (o.fsync === true) await h.sync();
             return mtimeMs;

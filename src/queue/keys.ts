@@ -167,7 +167,7 @@ async function takeKey(q: Queue, key: string, id: string): Promise<KeyVerdict> {
 }
 
 /** Submit of a task with a key or a key lock. */
-export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted> {
+export async function submitKeyed(q: Queue, draft: TaskDraft, own?: string): Promise<Submitted> {
   if (draft.key !== undefined) await refuseIfLocked(q, draft.key);
   const parents = draft.after ?? [];
   if (parents.length > 0) await checkParents(q, parents);
@@ -175,7 +175,7 @@ export async function submitKeyed(q: Queue, draft: TaskDraft): Promise<Submitted
     const holder = await keyHolder(q, draft.key);
     if (holder !== undefined) return existing(q, draft, holder);
   }
-  return enterKeyed(q, await stage(q, draft));
+  return enterKeyed(q, await stage(q, draft, own));
 }
 
 /** The rest of a submit, once the task is staged. Throws DUPLICATE_KEY; then it is not in the queue. */

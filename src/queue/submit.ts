@@ -2,7 +2,7 @@
  * Submit: one task file, staged, fsynced, and put in its place by one rename. A printed id is on disk; a crash before the
  * rename leaves a staging file that is swept, after it a whole task.
  */
-import { fsError, TqError } from '../errors.ts';
+import { errnoOf, fsError, TqError } from '../errors.ts';
 import type { TaskDraft } from '../task/build.ts';
 import type { Task } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
@@ -24,13 +24,13 @@ export interface Submitted {
 
 /**
  * Puts one task into the queue. Throws NOT_FOUND for an unknown parent, DUPLICATE_KEY and KEY_LOCKED for keys, NO_SPACE,
- * READ_ONLY and PERMISSION from the file system; then nothing was submitted.
+ * READ_ONLY and PERMISSION from the file system; then nothing was submitted. `id`: of a submit that must happen once only, see `onceStaged`.
  */
-export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted> {
+export async function submitTask(q: Queue, draft: TaskDraft, id?: string): Promise<Submitted> {
   try {
     if (draft.key !== undefined || draft.lockKeys !== undefined) {
       const { submitKeyed } = await import('./keys.ts');
-      return await submitKeyed(q, draft);
+      return await submitKeyed(q, draft, id);
     }
     const parents = draft.after ?? [];
     if (parents.length > 0) {
@@ -38,11 +38,12 @@ export async function submitTask(q: Queue, draft: TaskDraft): Promise<Submitted>
       await checkParents(q, parents);
       draft.after = await (await import('./each.ts')).knownParents(q, parents, draft.many);
     }
-    const s = await stage(q, draft);
+    const s = await stage(q, draft, id);
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
     if (s.task.many !== undefined && (s.task.onSuccess ?? s.task.onFailure ?? s.task.onCancel) !== undefined)
       await (await import('./array.ts')).markHooks(q, s.task.id);
-    if (s.task.many?.max !== undefined) await (await import('./limits.ts')).setLimit(q, arrayLimit(s.task.id), { max: s.task.many.max, rate: null });
+    if (s.task.many?.max !== undefined)
+      await (await import('./limits.ts')).setLimit(q, arrayLimit(s.task.id), { max: s.task.many.max, rate: null });
     await commit(q, s, place);
     if (place.state === 'waiting') {
       const { linkToParents } = await import('./depend.ts');
@@ -65,8 +66,8 @@ export interface Staged {
 }
 
 /** Writes blobs and the staging file and makes the id from the file's own mtime. Nothing is visible yet. */
-export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
-  const path = stagingPath(q, '.task');
+export async function stage(q: Queue, draft: TaskDraft, id?: string): Promise<Staged> {
+  const path = id === undefined ? stagingPath(q, '.task') : onceStaged(q, id);
   let staged: Staged | undefined;
   const blobs: string[] = [];
   const { scriptText, stdinData, items, hold, delayMs, expireMs, ...rest } = draft;
@@ -82,7 +83,7 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
       path,
       (serverMs) => {
         noteServerTime(q, serverMs);
-        const task: Task = { schema: 'tq.task/1', id: makeId(serverMs), ...rest, ...fields, submittedAt: Math.round(serverMs) };
+        const task: Task = { schema: 'tq.task/1', id: id ?? makeId(serverMs), ...rest, ...fields, submittedAt: Math.round(serverMs) };
         if (delayMs !== undefined && delayMs > 0) task.notBefore = Math.round(serverMs + delayMs);
         if (expireMs !== undefined) task.expiresAt = Math.round(serverMs + expireMs);
         if (hold === true) task.hold = true;
@@ -91,10 +92,11 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
         staged = { task, path, serverMs };
         return formatTask(task);
       },
-      { fsync: true, staging: true },
+      { fsync: true, staging: id === undefined },
     );
   } catch (error) {
-    await discard(q, path);
+    // Under the name that tells it from the others lies what another left there: it is not ours to remove.
+    if (id === undefined || errnoOf(error) !== 'EEXIST') await discard(q, path);
     for (const file of blobs) await discard(q, file);
     throw error;
   }
@@ -115,6 +117,14 @@ async function itemsBlob(q: Queue, items: readonly string[], made: string[]): Pr
   made.push(file);
   await q.fsx.create(file, index, { fsync: true });
   return name;
+}
+
+/**
+ * Where a submit with an id of its own is staged, with `O_EXCL`. Who wants to know that it can never be published any more takes
+ * the file away, or the name by a directory.
+ */
+export function onceStaged(q: Queue, id: string): string {
+  return `${q.lay.tmp}/once.${id}.task`;
 }
 
 async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {

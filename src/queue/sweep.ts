@@ -4,28 +4,31 @@
  */
 import { serverNow } from './clock.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
-import { FROM_INBOX } from './inbox.ts';
+import { FROM_INBOX, recoverTaken } from './inbox.ts';
 import type { Queue } from './open.ts';
 import { quarantine } from './quarantine.ts';
 import { removeTree } from './control.ts';
 
 const STALE_MS = 3_600_000;
 const SWEPT_MS = 3 * 86_400_000;
+/** A file of the inbox is given up earlier: a submit takes milliseconds, and one that is only slow finds out that it was given up. */
+const TAKEN_MS = 60_000;
 
 export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS): Promise<{ swept: number; deleted: number }> {
   const now = await serverNow(q);
   let swept = 0;
   let deleted = 0;
-  for (const name of await olderThan(q, q.lay.tmp, now - staleMs)) {
+  for (const name of await olderThan(q, q.lay.tmp, now - staleMs, now - Math.min(staleMs, TAKEN_MS))) {
     try {
-      // Whether it was submitted before its worker died only a person can tell, and nobody else has it.
-      if (name.includes(FROM_INBOX))
+      if (name.includes(FROM_INBOX)) {
+        if ((await recoverTaken(q, name)) !== 'unknown') continue;
+        // Nobody else has it.
         await quarantine(
           q,
           `${q.lay.tmp}/${name}`,
           'a worker died while it submitted this file of the inbox: if there is no such task, put it there again',
         );
-      else await q.fsx.rename(`${q.lay.tmp}/${name}`, `${q.lay.swept}/${name}`);
+      } else await q.fsx.rename(`${q.lay.tmp}/${name}`, `${q.lay.swept}/${name}`);
       swept++;
     } catch (error) {
       if (!isGone(error)) throw error;
@@ -44,13 +47,13 @@ export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS)
   return { swept, deleted };
 }
 
-async function olderThan(q: Queue, dir: string, ms: number): Promise<string[]> {
+async function olderThan(q: Queue, dir: string, ms: number, takenMs = ms): Promise<string[]> {
   const old: string[] = [];
   for (const name of await listOrEmpty(q.fsx, dir)) {
     try {
       const s = await q.fsx.stat(`${dir}/${name}`);
       // A file of the inbox may have been written long before it was put there: when it was taken tells its other time.
-      if ((name.includes(FROM_INBOX) ? s.ctimeMs : s.mtimeMs) < ms) old.push(name);
+      if (name.includes(FROM_INBOX) ? s.ctimeMs < takenMs : s.mtimeMs < ms) old.push(name);
     } catch (error) {
       if (!isGone(error)) throw error;
     }

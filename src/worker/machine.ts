@@ -16,6 +16,7 @@ import { heartbeat, publishState, rang, type Pulse } from './heartbeat.ts';
 import { nextBoundary, awakeAt } from '../task/hours.ts';
 import { lookAtCron } from './cron.ts';
 import { closeScratch } from './scratch.ts';
+import { dropStateDirs } from './state-dir.ts';
 import { awake } from './states/awake.ts';
 import { asleep } from './states/asleep.ts';
 import { error as errorState } from './states/error.ts';
@@ -73,6 +74,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
     if (left) {
       await w.guardian?.close().catch(() => undefined);
       closeScratch(w.scratch);
+      await dropStateDirs(q);
     }
   }
   return code;

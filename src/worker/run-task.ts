@@ -11,7 +11,6 @@ import { mkdirp, isGone, isOfEntry } from '../queue/fsx.ts';
 import { baseId, randomText } from '../queue/layout.ts';
 import { readClaimed, settle, tallyBefore } from '../queue/outcome.ts';
 import { spool, unspool } from '../queue/spool.ts';
-import { rmdirIfEmpty } from '../queue/steps.ts';
 import { writeWhy } from '../queue/why.ts';
 import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts';
 import { parseDuration } from '../task/duration.ts';
@@ -27,6 +26,7 @@ import { layInputs } from './inputs.ts';
 import { givePlaceBack, leftIn, parseProgress, parseResult, readReport, takePlace, type Place } from './scratch.ts';
 import { goesOn, insist, progressOf, stepsSoFar, type StepsSoFar } from './step-by-step.ts';
 import { noteBegun } from './shares.ts';
+import { closeStateDir, openStateDir } from './state-dir.ts';
 import { taskEnv } from './task-env.ts';
 import { elementAt, wasEnded } from './element.ts';
 import type { Cause, Run, Worker } from './worker.ts';
@@ -156,10 +156,14 @@ async function runOwn(
 ): Promise<void> {
   const { q } = w;
   const stateDir = q.lay.state(task.id);
-  await makeStateDir(w, stateDir);
+  await openStateDir(q, stateDir);
   const output = task.split ? q.lay.errLog(task.id, run.claimed.attempt) : q.lay.log(task.id, run.claimed.attempt);
-  await runTask(w, run, task, tally, { logFd, errFd, output, stateDir, env, settle: (result) => settleWith(w, run, task, result) });
-  await rmdirIfEmpty(q.fsx, stateDir).catch(() => false);
+  const close = async (result: Result): Promise<void> => {
+    // Before the entry moves: afterwards it may be the next attempt's.
+    await closeStateDir(q, stateDir);
+    await settleWith(w, run, task, result);
+  };
+  await runTask(w, run, task, tally, { logFd, errFd, output, stateDir, env, settle: close });
 }
 
 /** Runs the processes of an attempt and hands on what it came to. */
@@ -188,16 +192,6 @@ export async function runTask(w: Worker, run: Run, task: Task, tally: Tally, sin
   else await sink.settle({ ...result, place, reports: left.reports, output: sink.output });
   givePlaceBack(w.scratch, place, left.clean);
   run.finishing = false;
-}
-
-async function makeStateDir(w: Worker, dir: string): Promise<void> {
-  try {
-    await w.q.fsx.mkdir(dir);
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') return;
-    if (!isGone(error)) throw error;
-    await mkdirp(w.q.fsx, dir);
-  }
 }
 
 async function execute(

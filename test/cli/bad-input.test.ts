@@ -54,6 +54,25 @@ describe('words', () => {
     expect((await farm.show(id)).state).toBe('held');
   });
 
+  it('M1: a word that is not UTF-8 is refused and shown, for what is stored must be what was given', async () => {
+    const farm = await makeFarm();
+    // A shell, since no string of ours holds such a byte.
+    const submit = (word: string) =>
+      spawnSync('sh', ['-c', `exec "$TQ" submit -- echo "$(printf '${word}')"`], {
+        env: { ...process.env, TQ, TQ_DIR: farm.queue },
+        encoding: 'utf8',
+      });
+    const bad = submit(String.raw`caf\351`);
+    expect([bad.status, bad.stdout]).toEqual([2, '']);
+    expect(bad.stderr).toContain(String.raw`not UTF-8: 'caf\xe9'`);
+    expect(bad.stderr).toContain('--script');
+    expect(await farm.ok(['ls', '-a', '--count'])).toBe('0\n');
+    // The replacement character itself is as good as any other.
+    const good = submit(String.raw`caf\357\277\275`);
+    expect(good.status).toBe(0);
+    expect((await farm.show(good.stdout.trim())).command).toEqual(['echo', 'caf\uFFFD']);
+  });
+
   it('L7: a name that leads out of the queue is refused', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--hold', '--', 'true');

@@ -1,9 +1,10 @@
 /** The verbs that change tasks, from outside: in every state, racing workers and each other, and without any worker. */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { filesWith, placesOf, put, treeOf } from '../helpers/files.ts';
-import { isThere, makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { isThere, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
 
 const DAY = '24h';
 /** A task that runs until its file is there. */
@@ -183,13 +184,16 @@ describe('cancel', () => {
     expect((await farm.tq(['doctor'])).code).toBe(0);
   });
 
-  it('E3: of two cancels at once of a held task one takes effect', async () => {
+  it('E3: of two cancels at once of a task that does not run exactly one says so', async () => {
     const farm = await makeFarm();
     for (let round = 0; round < 10; round++) {
       const id = await farm.submit('--hold', '--', 'true');
-      const codes = (await Promise.all([farm.tq(['cancel', id]), farm.tq(['cancel', id])])).map((r) => r.code);
-      expect(codes).toContain(0);
-      expect(codes.every((code) => code === 0 || code === 5)).toBe(true);
+      const both = await Promise.all([farm.tq(['cancel', id]), farm.tq(['cancel', id])]);
+      expect(both.map((r) => [r.code, r.stdout]).toSorted()).toEqual([
+        [0, `${id}\n`],
+        [5, ''],
+      ]);
+      expect(both.find((r) => r.code === 5)!.stderr).toContain('canceled already');
       expect(placesOf(farm.queue, id)).toEqual([expect.stringMatching(/^canceled\//)]);
     }
   });
@@ -633,6 +637,34 @@ describe('selecting', () => {
     await isState(farm, held, 'held');
     await isState(farm, other, 'queued');
     expect(lines(await farm.ok(['rm', '-l', 'x=1'])).toSorted()).toEqual(wanted);
+  });
+
+  it('E12: on a terminal many are asked about, and only a yes does it', async () => {
+    const farm = await makeFarm();
+    const ids: string[] = [];
+    for (let i = 0; i < 22; i++) ids.push(await farm.submit('-l', 'x=1', '--', 'true'));
+    const onTerminal = (command: string, input: string): { status: number | null; stdout: string } =>
+      // Its input is what is typed; its output has both streams of the command.
+      spawnSync('script', ['-qec', command, '/dev/null'], {
+        input,
+        cwd: farm.dir,
+        env: { ...process.env, TQ, TQ_DIR: farm.queue },
+        encoding: 'utf8',
+        timeout: 60_000,
+      });
+    const no = onTerminal('"$TQ" cancel -l x=1', 'n\n');
+    expect(no.stdout).toContain('22 tasks. Go on? y/N');
+    expect(no.status).toBe(5);
+    expect(no.stdout).toContain('nothing was done');
+    expect(Number(await farm.ok(['ls', '-s', 'queued', '--count']))).toBe(22);
+    const yes = onTerminal('"$TQ" cancel -l x=1', 'y\n');
+    expect(yes.status).toBe(0);
+    expect(yes.stdout).toContain(ids[0]);
+    expect(Number(await farm.ok(['ls', '-s', 'canceled', '--count']))).toBe(22);
+    const unasked = onTerminal('"$TQ" rm -y -l x=1', '');
+    expect(unasked.status).toBe(0);
+    expect(unasked.stdout).not.toContain('Go on?');
+    expect(Number(await farm.ok(['ls', '-a', '--count']))).toBe(0);
   });
 
   it('E12: an ambiguous prefix does nothing', async () => {

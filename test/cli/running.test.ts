@@ -1,9 +1,10 @@
 /** How a task runs, seen from outside: slots, hooks, output, limits on time, processes, what it finds and what it leaves. */
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isThere, makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { isThere, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
 
 const sh = (line: string): string[] => ['--', 'sh', '-c', line];
 
@@ -285,6 +286,49 @@ describe('what cannot be started', () => {
       const task = await farm.reaches(id, 'done');
       expect(task.attempts.at(-1)).toMatchObject({ worker: 'w2', outcome: 'succeeded' });
     }
+  });
+
+  it('B11: what cannot be started because there are too many processes is rejected, and the worker lives', async () => {
+    const farm = await makeFarm();
+    // The limit does not hold for root: then it is another user's worker.
+    const root = process.getuid?.() === 0;
+    const as = root ? { uid: 65_534, gid: 65_534 } : {};
+    const home = path.join(farm.dir, 'theirs');
+    fs.mkdirSync(home);
+    fs.chmodSync(farm.dir, 0o755);
+    if (root) fs.chownSync(home, 65_534, 65_534);
+    const options = { ...as, cwd: home, env: { PATH: process.env['PATH'], HOME: home, TMPDIR: home, TQ_DIR: `${home}/q` } };
+    const ok = (...args: string[]): string => execFileSync(TQ, args, { ...options, encoding: 'utf8' }).trim();
+    const stateOf = (id: string): { state: string; attempts: Array<{ outcome: string; reason: string }> } =>
+      JSON.parse(ok('show', '--json', id)) as { state: string; attempts: Array<{ outcome: string; reason: string }> };
+    const ends = (id: string, state: string): Promise<void> =>
+      until(
+        () => stateOf(id).state === state,
+        () => `${id} is ${state}: it is ${stateOf(id).state}`,
+      );
+    ok('init', `${home}/q`);
+    const worker = spawn(TQ, ['worker', '--poll', '50ms'], { ...options, stdio: 'ignore' });
+    const ended = new Promise<number | null>((resolve) => worker.on('close', resolve));
+    try {
+      await ends(ok('submit', '--', 'true'), 'done');
+      // Its own threads are more than one.
+      execFileSync('prlimit', ['--pid', String(worker.pid), '--nproc=1:'], as);
+      const refused = ok('submit', '--', 'true');
+      await ends(refused, 'failed');
+      expect(stateOf(refused).attempts).toMatchObject([{ outcome: 'rejected', reason: expect.stringContaining('EAGAIN') as string }]);
+      expect(worker.exitCode).toBeNull();
+      const [, hard] = execFileSync('prlimit', ['--pid', String(worker.pid), '--nproc', '--raw', '--noheadings', '-o', 'SOFT,HARD'], {
+        ...as,
+        encoding: 'utf8',
+      })
+        .trim()
+        .split(/\s+/);
+      execFileSync('prlimit', ['--pid', String(worker.pid), `--nproc=${hard}:`], as);
+      await ends(ok('submit', '--', 'true'), 'done');
+    } finally {
+      worker.kill('SIGTERM');
+    }
+    expect(await ended).toBe(0);
   });
 
   it('B11: an argument list that is too long is rejected, 126', async () => {

@@ -9,7 +9,7 @@ lab=${TQ_NFS_LAB:-$root/../shared/nfs-lab}
 export LAB_DIR=${LAB_DIR:-/var/tmp/nfs-lab}
 export LAB_CHECKOUT=$root
 PATH=$root/node_modules/.bin:$PATH
-SECONDS_AT_MOST=350
+SECONDS_AT_MOST=450
 
 left_out() {
   echo "NFS: left out: $1"

@@ -362,6 +362,22 @@ describe('by hand', () => {
     await farm.reaches(id, 'done');
   });
 
+  it('L5: mv of a task file straight into held/ holds it: it is listed, released, or put into its bucket by a worker', async () => {
+    const farm = await makeFarm();
+    const [a, b] = [await farm.submit('--', 'true'), await farm.submit('--', 'true')];
+    for (const id of [a, b]) fs.renameSync(`${farm.queue}/${fileOf(farm, id)}`, `${farm.queue}/held/${path.basename(fileOf(farm, id))}`);
+    expect((await farm.ok(['ls', '-s', 'held', '--count'])).trim()).toBe('2');
+    fs.renameSync(`${farm.queue}/${fileOf(farm, a)}`, `${farm.queue}/held/${path.basename(fileOf(farm, a))}`);
+    expect((await farm.show(a)).state).toBe('held');
+    expect(fileOf(farm, a)).toBe(`held/${bucketOf(a)}/${a}.a0.json`);
+    fs.renameSync(`${farm.queue}/${fileOf(farm, a)}`, `${farm.queue}/held/${path.basename(fileOf(farm, a))}`);
+    await farm.ok(['release', a]);
+    await farm.worker(['--until-empty']).then((w) => w.ended);
+    await farm.reaches(a, 'done');
+    expect((await farm.show(b)).state).toBe('held');
+    expect((await farm.tq(['doctor'])).code).toBe(0);
+  });
+
   it('E2: touch of a .cancel beside a running task cancels it', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--', 'sleep', '100');

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { TqError } from '../../src/errors.ts';
 import { bury } from '../../src/queue/bury.ts';
 import { cancelTask } from '../../src/queue/cancel.ts';
@@ -408,22 +408,67 @@ describe('the inbox', () => {
     });
   };
 
-  it('L5: what a worker took and did not live to submit is kept for people, never deleted', async () => {
+  /** Submits what it reads, as a worker does, under the id that it is told. */
+  const submitting = (): void => setInboxReader(async (q, _text, _owner, id) => void (await submitTask(q, draft(), id)));
+  /** Only ends a test whose condition never comes. */
+  const SOON = { timeout: 20_000, interval: 5 };
+  const isTaken = (at: string): boolean => at.includes('.inbox.');
+  const stop = (): Promise<never> => new Promise(() => undefined);
+  const tasksIn = (q: Queue): string[] => listed(`${q.dir}/queued`).filter((name) => name.endsWith('.json'));
+
+  it('L5: what a worker took and did not live to submit goes back to the inbox, and becomes one task', async () => {
     const q0 = await queue();
-    reading();
+    submitting();
     write(`${q0.lay.inbox}/a.json`, '{"command":["true"]}');
-    const dying = await open(q0.dir, {
-      fault: (op, at) => (op === 'rename' && at.includes('/inbox/') ? { kind: 'after', code: 'EACCES' } : undefined),
+    const dying = await open(q0.dir, { fault: (op, at) => (op === 'read' && isTaken(at) ? stop() : undefined) });
+    void sweepInbox(dying, () => undefined);
+    await vi.waitUntil(() => listed(q0.lay.inbox).length === 0, SOON);
+    await vi.waitUntil(async () => (await sweepTmp(q0, 1, 1e9), listed(q0.lay.inbox).length === 1), SOON);
+    await sweepInbox(q0, () => undefined);
+    expect(tasksIn(q0)).toHaveLength(1);
+    await vi.waitUntil(async () => (await sweepTmp(q0, 1, 1), listed(q0.lay.tmp).length === 0), SOON);
+    expect(listed(q0.lay.quarantine)).toEqual([]);
+    expect(tasksIn(q0)).toHaveLength(1);
+  });
+
+  it('L5: what a worker submitted before it died is not submitted again', async () => {
+    const q0 = await queue();
+    submitting();
+    write(`${q0.lay.inbox}/a.json`, '{"command":["true"]}');
+    const dying = await open(q0.dir, { fault: (op, at) => (op === 'unlink' && isTaken(at) ? stop() : undefined) });
+    void sweepInbox(dying, () => undefined);
+    await vi.waitUntil(() => tasksIn(q0).length === 1, SOON);
+    await vi.waitUntil(async () => (await sweepTmp(q0, 1, 1e9), !listed(q0.lay.tmp).some(isTaken)), SOON);
+    expect(listed(q0.lay.inbox)).toEqual([]);
+    expect(listed(q0.lay.quarantine)).toEqual([]);
+    expect(tasksIn(q0)).toHaveLength(1);
+  });
+
+  it.each([
+    ['before it staged the task', 'create'],
+    ['before it published the task', 'rename'],
+  ] as const)('L5: a worker that was stopped %s, and goes on when its file was given back, submits nothing', async (_when, where) => {
+    const q0 = await queue();
+    submitting();
+    write(`${q0.lay.inbox}/a.json`, '{"command":["true"]}');
+    let goOn: () => void = () => undefined;
+    const stopped = new Promise<undefined>((resolve) => (goOn = () => resolve(undefined)));
+    let reached = false;
+    const slow = await open(q0.dir, {
+      fault: (op, at) => {
+        if (op !== where || !at.includes('/once.') || reached) return undefined;
+        reached = true;
+        return stopped;
+      },
     });
-    await sweepInbox(dying, () => undefined).catch(() => undefined);
-    expect(taken).toEqual([]);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    await sweepTmp(q0, 10, 10);
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    await sweepTmp(q0, 10, 10);
-    const kept = listed(q0.dir).filter((name) => name.includes('a.json') && !name.endsWith('.reason'));
-    expect(kept.length).toBe(1);
-    expect(fs.readFileSync(`${q0.dir}/${kept[0]}`, 'utf8')).toBe('{"command":["true"]}');
+    const late = sweepInbox(slow, () => undefined);
+    await vi.waitUntil(() => reached, SOON);
+    await vi.waitUntil(async () => (await sweepTmp(q0, 1, 1e9), listed(q0.lay.inbox).length === 1), SOON);
+    await sweepInbox(q0, () => undefined);
+    goOn();
+    await late;
+    expect(tasksIn(q0)).toHaveLength(1);
+    expect(listed(q0.lay.quarantine)).toEqual([]);
   });
 
   it('L5: of two files of one name put there one after the other, what is submitted is what is taken away', async () => {
