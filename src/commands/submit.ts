@@ -31,6 +31,9 @@ export const command = defineCommand({
   tail: 'command',
   passesCode: ['wait', 'follow'],
   async run(ctx) {
+    if (ctx.flags.batch !== undefined || ctx.flags.file !== undefined || ctx.flags.set !== undefined) {
+      return (await import('./many.ts')).submitMany(ctx);
+    }
     const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
     if (draft.after !== undefined) {
       const { wholeParents } = await import('./parents.ts');
@@ -55,6 +58,8 @@ export const command = defineCommand({
 
 /** The task that these flags describe. Reads the files that they name; writes nothing. */
 export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: System): Promise<TaskDraft> {
+  const many = (['batch', 'file', 'set'] as const).find((name) => given[name] !== undefined);
+  if (many !== undefined) throw usage(`--${many} goes with tq submit: it makes many tasks`);
   let flags = given;
   const scriptText = flags.script === undefined ? undefined : readNamed(flags.script, '--script', system);
   if (scriptText !== undefined) {

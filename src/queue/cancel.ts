@@ -52,6 +52,10 @@ export async function cancelHere(q: Queue, at: Located, request: CancelRequest):
 /** Moves a task that does not run to a terminal place, frees its key and tells its dependants. False: it was moved meanwhile. */
 export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state: 'canceled' | 'skipped' | 'done'): Promise<boolean> {
   const tokens = task.key === undefined ? [] : await tokensOf(q, task.key, task.id);
+  if (state === 'done' && task.submission !== undefined) {
+    const { beforeEnd } = await import('./groups.ts');
+    await beforeEnd(q, task, at.n, { state }, '');
+  }
   if ((await move(q, at.file, q.lay.entry({ state }, at.id, at.n))) !== 'moved') return false;
   await freeTokens(q, tokens);
   await afterTerminal(q, task);

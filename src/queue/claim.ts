@@ -3,7 +3,7 @@
  * the best priority among the lanes that a worker serves; it is used up before anything is listed again, so the cost of a claim
  * does not depend on the queue's length. The bucket's lockfile keeps claimers out of each other's way; nothing depends on it.
  */
-import { bucketEnd, entryName, isBucket, parseEntry, parsePrio, prioName } from './layout.ts';
+import { bucketEnd, entryName, inSubmitOrder, isBucket, parseEntry, parsePrio, prioName } from './layout.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { lockBucket, type Unlock } from './lock.ts';
 import type { Queue } from './open.ts';
@@ -201,7 +201,7 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
         heads[i] = await cursors[i]!.next();
       }
       if (w.entries.length > 0) {
-        if (w.entries.length > 1) w.entries.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+        if (w.entries.length > 1) w.entries.sort((a, b) => inSubmitOrder(a.id, b.id));
         return;
       }
       for (const dir of w.dirs) await tidy(q, dir);

@@ -145,7 +145,7 @@ export async function dependants(q: Queue, parentId: string): Promise<string[]> 
  * What follows from a task's having ended: its children look again, and its lock on other keys goes. A crash before it is made
  * good by the sweep of `waiting`.
  */
-export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'>): Promise<void> {
+export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys' | 'submission'>): Promise<void> {
   for (const child of await dependants(q, task.id)) {
     try {
       // After a retry that died before it came to them, children may still be skipped.
@@ -158,6 +158,10 @@ export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'
   if (task.lockKeys !== undefined) {
     const { dropKeyLock } = await import('./keys.ts');
     await dropKeyLock(q, task.id);
+  }
+  if (task.submission !== undefined) {
+    const { memberEnded } = await import('./groups.ts');
+    await memberEnded(q, task.submission);
   }
 }
 

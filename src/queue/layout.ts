@@ -39,6 +39,24 @@ export function isId(text: string): boolean {
   return /^[0-9a-z]{10,16}$/.test(text);
 }
 
+/** The id of a submission, or of one of its elements: `<id>.<number>`. */
+export function isTaskId(text: string): boolean {
+  return /^[0-9a-z]{10,16}(?:\.\d{1,9})?$/.test(text);
+}
+
+/** The submission that an element belongs to; of a task that is alone, itself. */
+export function submissionOf(id: string): string {
+  const dot = id.indexOf('.');
+  return dot < 0 ? id : id.slice(0, dot);
+}
+
+/** Submit order: by time, then by number. Names sort otherwise: `10` before `2`. */
+export function inSubmitOrder(a: string, b: string): number {
+  const [base, other] = [submissionOf(a), submissionOf(b)];
+  if (base !== other) return base < other ? -1 : 1;
+  return Number(a.slice(base.length + 1)) - Number(b.slice(other.length + 1));
+}
+
 let lastTicks = 0;
 
 /**
@@ -201,6 +219,8 @@ export interface Layout {
   readonly workers: string;
   readonly inbox: string;
   readonly keylocks: string;
+  readonly intents: string;
+  readonly groups: string;
   /** The directory of a place, bucket included. */
   dir(place: Place, id: string): string;
   /** The file of a task at attempt `n` in a place. */
@@ -238,6 +258,8 @@ export const TOP_DIRS = [
   'workers',
   'keys',
   'keylocks',
+  'intents',
+  'groups',
   'lanes',
   'after',
   'gone',
@@ -275,6 +297,8 @@ export function makeLayout(root: string): Layout {
     workers: `${root}/workers`,
     inbox: `${root}/inbox`,
     keylocks: `${root}/keylocks`,
+    intents: `${root}/intents`,
+    groups: `${root}/groups`,
     dir,
     entry: (place, id, n) => `${dir(place, id)}/${entryName(id, n)}`,
     session: (session) => `${root}/running/${session}`,

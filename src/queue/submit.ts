@@ -90,7 +90,7 @@ export async function stage(q: Queue, draft: TaskDraft): Promise<Staged> {
   return staged!;
 }
 
-async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
+export async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
   const name = `${makeId(Date.now())}.${suffix}`;
   const file = q.lay.blob(name);
   made.push(file);

@@ -3,7 +3,7 @@
  * that does not fit is reported with what is wrong, so that it can be quarantined instead of trusted.
  */
 import { OUTCOMES, type Next, type Outcome, type Task } from '../task/types.ts';
-import { isId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
+import { isId, isTaskId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; reason: string };
 
@@ -20,7 +20,7 @@ export function parseTask(text: string, id: string): Parsed<Task> {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return bad('it is not a JSON object');
   const t = raw as Record<string, unknown>;
   if (t['schema'] !== 'tq.task/1') return bad(`schema is ${JSON.stringify(t['schema'])?.slice(0, 40)}, not "tq.task/1"`);
-  if (typeof t['id'] !== 'string' || !isId(t['id'])) return bad('it has no valid id');
+  if (typeof t['id'] !== 'string' || !isTaskId(t['id'])) return bad('it has no valid id');
   if (t['id'] !== id) return bad(`it is the task ${t['id']}`);
   if (typeof t['queue'] !== 'string' || !/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(t['queue'])) return bad('queue is not a name');
   if (!isStrings(t['command'])) return bad('command is not a list of strings');
