@@ -125,7 +125,7 @@ async function stageAll(
 ): Promise<Task[]> {
   const at = makeLayout(stem);
   const inside = makeInside(q, stem);
-  await q.fsx.mkdir(stem);
+  await makeDirectory(q, stem);
   const manifest = { schema: 'tq.intent/1', id: s.id, at: Math.round(s.serverMs), size: drafts.length, once: options.once };
   await q.fsx.create(`${stem}/${MANIFEST}`, `${JSON.stringify(manifest)}\n`, { staging: true });
   for (const [name, data] of options.files ?? []) await inside.file(`${stem}/${name}`, data);
@@ -170,7 +170,7 @@ function makeInside(q: Queue, stem: string): Inside {
   const dir = (path: string): Promise<void> => {
     let known = made.get(path);
     if (known === undefined) {
-      known = dir(parentOf(path)).then(() => q.fsx.mkdir(path));
+      known = dir(parentOf(path)).then(() => makeDirectory(q, path));
       made.set(path, known);
     }
     return known;
@@ -185,6 +185,15 @@ function makeInside(q: Queue, stem: string): Inside {
       await q.fsx.create(path, data, { staging: true });
     },
   };
+}
+
+/** Nobody else makes it: when it is there, the reply to an earlier call was lost. */
+async function makeDirectory(q: Queue, path: string): Promise<void> {
+  try {
+    await q.fsx.mkdir(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  }
 }
 
 /** Where the whole file system could not be written at once: every file of the tree by itself. */
