@@ -93,9 +93,9 @@ async function submitMany(s: Stage, p: Proc, overs: ReadonlyArray<Partial<TaskDr
   for (const task of tasks) s.oracle.acked(task);
 }
 
-/** The states of the tasks that were made by the rules of a submission. */
-function told(s: Stage): Array<State | undefined> {
-  return [...s.oracle.tasks.values()].filter((k) => k.task?.name === 'told').map((k) => stateOf(s, k.id));
+/** The states of the tasks that were made by the rules of a submission; one that came too late was committed and made void. */
+function told(s: Stage): State[] {
+  return [...s.oracle.tasks.values()].filter((k) => k.task?.name === 'told').flatMap((k) => stateOf(s, k.id) ?? []);
 }
 
 const nothing = async (): Promise<void> => undefined;

@@ -4,6 +4,8 @@ import os from 'node:os';
 import { claim, distrustListings, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../queue/claim.ts';
 import { entriesOf, dues } from '../../queue/find.ts';
 import { sweepWaiting } from '../../queue/depend.ts';
+import { sweepGroups } from '../../queue/groups.ts';
+import { finishIntents } from '../../queue/intent.ts';
 import { promoteDue } from '../../queue/promote.ts';
 import { readOutcome, readTaskAt } from '../../queue/outcome.ts';
 import { serverNow } from '../../queue/clock.ts';
@@ -382,6 +384,8 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   const { q } = w;
   w.window = emptyWindow();
   distrustListings(q);
+  await finishIntents(q, w.facts, w.session);
+  await sweepGroups(q, w.session);
   await promoteDue(q);
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
