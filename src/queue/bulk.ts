@@ -272,13 +272,9 @@ const ROUNDS = 8;
 export async function publishSubmission(q: Queue, id: string): Promise<void> {
   const base = `${q.lay.intents}/${id}`;
   for (let round = 0; round < ROUNDS; round++) {
-    if (await isVoid(q, base)) {
-      const { removeTree } = await import('./control.ts');
-      await removeTree(q, base);
-      return;
-    }
-    for (const [room, depth] of ROOMS) await publishTree(q, `${base}/${room}`, `${q.dir}/${room}`, depth);
-    // Not before all else is gone: while it is there it tells whether the submission counts.
+    if (await isVoid(q, base)) await removeRooms(q, base);
+    else for (const [room, depth] of ROOMS) await publishTree(q, `${base}/${room}`, `${q.dir}/${room}`, depth);
+    // Not before all else is gone: without it nobody can tell whether what is left counts.
     const left = (await listOrEmpty(q.fsx, base, true)).filter((name) => name !== MANIFEST);
     if (left.length > 0) continue;
     await unlinkQuietly(q.fsx, `${base}/${MANIFEST}`);
@@ -288,6 +284,11 @@ export async function publishSubmission(q: Queue, id: string): Promise<void> {
     }
   }
   throw new TqError('QUEUE_UNUSABLE', `cannot publish the submission ${id}: ${base} does not get empty`, { hint: 'tq doctor' });
+}
+
+async function removeRooms(q: Queue, base: string): Promise<void> {
+  const { removeTree } = await import('./control.ts');
+  for (const [room] of ROOMS) await removeTree(q, `${base}/${room}`);
 }
 
 /** Whether this submission was to be made once and another one was first. The mark is written once and decides for everybody. */
