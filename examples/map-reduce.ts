@@ -33,14 +33,26 @@ awk -v top="$top" 'NR <= top { printf "%s\\"%s\\": %d", (NR == 1 ? "{" : ", "), 
 `;
 
 export default function count({ dir, out, top }: { dir: string; out: string; top: number }): object {
-  const files = fs.readdirSync(dir).filter((name) => name.endsWith('.txt')).toSorted();
+  const files = fs
+    .readdirSync(dir)
+    .filter((name) => name.endsWith('.txt'))
+    .toSorted();
   if (files.length === 0) throw new Error(`there is no .txt file in ${dir}`);
   const [from, to] = [path.resolve(dir), path.resolve(out)];
   return {
     name: 'word-count',
     tasks: [
-      ...files.map((name, i) => ({ id: `map-${i + 1}`, name: `map ${name}`, command: ['sh', '-c', MAP, 'map', path.join(from, name), to] })),
-      { id: 'reduce', name: 'reduce', after: files.map((_, i) => `map-${i + 1}`), command: ['sh', '-c', REDUCE, 'reduce', to, top, ...files] },
+      ...files.map((name, i) => ({
+        id: `map-${i + 1}`,
+        name: `map ${name}`,
+        command: ['sh', '-c', MAP, 'map', path.join(from, name), to],
+      })),
+      {
+        id: 'reduce',
+        name: 'reduce',
+        after: files.map((_, i) => `map-${i + 1}`),
+        command: ['sh', '-c', REDUCE, 'reduce', to, top, ...files],
+      },
     ],
   };
 }

@@ -59,7 +59,11 @@ export default function render({ frames, chunk, width, out }: Settings): object 
     name: 'render',
     defaults: { retries: 1 },
     tasks: [
-      ...chunks.map((part, i) => ({ id: `frames-${i + 1}`, name: `frames ${part}`, command: ['sh', '-c', DRAW, 'draw', part, out, width] })),
+      ...chunks.map((part, i) => ({
+        id: `frames-${i + 1}`,
+        name: `frames ${part}`,
+        command: ['sh', '-c', DRAW, 'draw', part, out, width],
+      })),
       { id: 'movie', name: 'movie', after: chunks.map((_, i) => `frames-${i + 1}`), command: ['sh', '-c', ENCODE, 'encode', out] },
     ],
   };

@@ -76,7 +76,12 @@ function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx
     io,
     system,
     queue() {
-      opened ??= open(typeof dir === 'string' ? dir : undefined, system, parsed.flags['dry-run'] === true, HELPERS.has(spec.name.split(' ')[0]!));
+      opened ??= open(
+        typeof dir === 'string' ? dir : undefined,
+        system,
+        parsed.flags['dry-run'] === true,
+        HELPERS.has(spec.name.split(' ')[0]!),
+      );
       return opened;
     },
   };

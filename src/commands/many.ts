@@ -84,7 +84,22 @@ function checkFlags({ flags, command }: Many): void {
 }
 
 /** What only a task itself can say. */
-const PER_TASK = ['command', 'script', 'step', 'handler', 'data', 'stdin', 'key', 'array', 'each', 'each-json', 'each-csv', 'param', 'each-worker', 'chunk'] as const;
+const PER_TASK = [
+  'command',
+  'script',
+  'step',
+  'handler',
+  'data',
+  'stdin',
+  'key',
+  'array',
+  'each',
+  'each-json',
+  'each-csv',
+  'param',
+  'each-worker',
+  'chunk',
+] as const;
 
 /** What holds for the whole submission. */
 const FOR_ALL = ['max-fails', 'deadline', 'on-success', 'on-failure', 'on-cancel'] as const;

@@ -44,7 +44,7 @@ const ROW = 3;
 /** The numbers as a text that `parseFrames` reads. */
 export function formatFrames(numbers: readonly number[]): string {
   const words: string[] = [];
-  for (let at = 0; at < numbers.length; ) {
+  for (let at = 0; at < numbers.length;) {
     let end = at + 1;
     while (end < numbers.length && numbers[end] === numbers[end - 1]! + 1) end++;
     if (end - at >= ROW) words.push(`${numbers[at]!}-${numbers[end - 1]!}`);

@@ -58,8 +58,9 @@ async function compile(at: string, file: string, given: readonly string[]): Prom
   } catch (error) {
     throw cannotRead(file, error);
   }
-  const log = console.log;
-  console.log = console.error;
+  const { console: terminal } = globalThis;
+  const { log } = terminal;
+  terminal.log = terminal.error;
   try {
     let program: { default?: unknown; settings?: unknown };
     try {
@@ -67,7 +68,8 @@ async function compile(at: string, file: string, given: readonly string[]): Prom
     } catch (error) {
       throw new TqError('USAGE', `${file}: cannot be loaded: ${firstLine(error)}`, { cause: error });
     }
-    if (typeof program.default !== 'function') throw usage(`${file}: its default export is not a function`, 'export default (settings) => ({tasks: [...]})');
+    if (typeof program.default !== 'function')
+      throw usage(`${file}: its default export is not a function`, 'export default (settings) => ({tasks: [...]})');
     const settings = readSettings(program.settings, given, file);
     try {
       return await (program.default as (settings: object) => unknown)(settings);
@@ -76,7 +78,7 @@ async function compile(at: string, file: string, given: readonly string[]): Prom
       throw new TqError('USAGE', `${file}: threw: ${firstLine(error)}`, { cause: error });
     }
   } finally {
-    console.log = log;
+    terminal.log = log;
   }
 }
 

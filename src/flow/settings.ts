@@ -37,7 +37,11 @@ export function readSettings(declared: unknown, given: readonly string[], file: 
     const text = words.get(name);
     if (text !== undefined) values[name] = parseValue(setting.type, text, `--set ${name}`);
     else if (setting.default !== undefined) values[name] = defaultOf(setting, name, file);
-    else throw usage(`${file}: the setting ${name} is missing`, `--set ${name}=...${setting.description === undefined ? '' : `: ${setting.description}`}`);
+    else
+      throw usage(
+        `${file}: the setting ${name} is missing`,
+        `--set ${name}=...${setting.description === undefined ? '' : `: ${setting.description}`}`,
+      );
   }
   return values;
 }

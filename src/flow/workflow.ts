@@ -98,7 +98,10 @@ function readTask(
       const at = places.get(word);
       if (at === undefined && !OTHER.test(word)) {
         const near = nearest(word, places.keys());
-        throw usage(`${where}: ${kind}: there is no task ${quoted(word)}`, near === undefined ? 'an id of this file, or a whole id' : `did you mean ${near}?`);
+        throw usage(
+          `${where}: ${kind}: there is no task ${quoted(word)}`,
+          near === undefined ? 'an id of this file, or a whole id' : `did you mean ${near}?`,
+        );
       }
       parents.push({ kind, to: at === undefined ? { id: word } : { local: at } });
     }

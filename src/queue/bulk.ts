@@ -227,7 +227,8 @@ async function commit(q: Queue, id: string, stem: string): Promise<void> {
       if (!isAmbiguous(error)) throw error;
     }
     if ((await strongList(fsx, lay.tmp)).includes(name)) {
-      if (!whole || look >= LOOKS) throw last ?? new TqError('QUEUE_UNUSABLE', 'submit: it was stopped for an hour, and its staging files were swept');
+      if (!whole || look >= LOOKS)
+        throw last ?? new TqError('QUEUE_UNUSABLE', 'submit: it was stopped for an hour, and its staging files were swept');
       await mkdirp(fsx, lay.intents);
       continue;
     }

@@ -155,7 +155,14 @@ async function fireIfEnded(q: Queue, file: GroupFile): Promise<void> {
 }
 
 /** Made once, however many try: the first to write the mark has made it. */
-async function make(q: Queue, file: GroupFile, callback: TaskDraft, verdict: Verdict, mark: string, ended: readonly Located[]): Promise<void> {
+async function make(
+  q: Queue,
+  file: GroupFile,
+  callback: TaskDraft,
+  verdict: Verdict,
+  mark: string,
+  ended: readonly Located[],
+): Promise<void> {
   const { newSubmission, submitBulk } = await import('./bulk.ts');
   const failed = ended.filter((at) => at.state === 'failed').length;
   const env = {
@@ -218,7 +225,10 @@ async function someoneIsLeft(q: Queue, id: string): Promise<boolean> {
 async function bucketsOf(q: Queue, dir: string, id: string): Promise<string[]> {
   const above = dir.slice(0, dir.lastIndexOf('/'));
   const mine = (await listOrEmpty(q.fsx, above)).filter((name) => name.includes(`.${id}.`) && !name.endsWith('.lock'));
-  return mine.toSorted().toReversed().map((name) => `${above}/${name}`);
+  return mine
+    .toSorted()
+    .toReversed()
+    .map((name) => `${above}/${name}`);
 }
 
 /** When groups with a deadline that began here are late, monotonic ms. */

@@ -388,7 +388,9 @@ function checkMany(flags: SubmitFlags): void {
   if (maxFails !== undefined) {
     parseMaxFails(maxFails, '--max-fails');
     if (MANY.every((name) => flags[name] === undefined))
-      throw usage(`--max-fails ${quoted(maxFails)} is for many tasks: it goes with ${MANY.map((name) => `--${name}`).join(', ')}, --batch or -f`);
+      throw usage(
+        `--max-fails ${quoted(maxFails)} is for many tasks: it goes with ${MANY.map((name) => `--${name}`).join(', ')}, --batch or -f`,
+      );
   }
   for (const word of flags.param ?? []) {
     if (!/^[A-Za-z_][A-Za-z0-9_-]*=/.test(word)) throw usage(`--param: not a name and a value: ${quoted(word)}`, '--param name=value');

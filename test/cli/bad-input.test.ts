@@ -260,8 +260,6 @@ describe('verbs of another version', () => {
       ['events'],
       ['stats'],
       ['graph'],
-      ['group', 'ls'],
-      ['group', 'cancel', 'g'],
       ['queue', 'pause', 'q'],
       ['limit', 'ls'],
       ['cron', 'ls'],

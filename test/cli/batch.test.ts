@@ -32,7 +32,12 @@ describe('G6: a batch', () => {
     ]);
     const id = baseOf(ids[0]!);
     expect(ids).toEqual([`${id}.1`, `${id}.2`, `${id}.3`]);
-    expect(await farm.show(ids[0]!)).toMatchObject({ state: 'queued', name: 'first', labels: { k: 'v' }, command: ['printf', '%s.', 'a b', '*'] });
+    expect(await farm.show(ids[0]!)).toMatchObject({
+      state: 'queued',
+      name: 'first',
+      labels: { k: 'v' },
+      command: ['printf', '%s.', 'a b', '*'],
+    });
     expect(await farm.show(ids[1]!)).toMatchObject({ shell: '/bin/sh', priority: 9 });
     expect(await farm.show(ids[2]!)).toMatchObject({ state: 'held', env: { A: '1' } });
     await farm.worker(['--until-empty']).then((w) => w.ended);
@@ -47,7 +52,9 @@ describe('G6: a batch', () => {
     const log = path.join(farm.dir, 'order');
     const ids = await batch(
       farm,
-      Array.from({ length: 1203 }, (_, i) => (i < 12 ? { command: ['sh', '-c', `echo ${i + 1} >> ${log}`] } : { command: ['true'], hold: true })),
+      Array.from({ length: 1203 }, (_, i) =>
+        i < 12 ? { command: ['sh', '-c', `echo ${i + 1} >> ${log}`] } : { command: ['true'], hold: true },
+      ),
     );
     expect(ids).toHaveLength(1203);
     for (const place of ['queued', 'held']) {
@@ -87,7 +94,14 @@ describe('G6: a batch', () => {
   it('G6: flags that are for one task, or for none, are refused', async () => {
     const farm = await makeFarm();
     const input = lines([{ command: ['true'] }]);
-    for (const flags of [['-c', 'x'], ['--stdin', '-'], ['-f', 'x.yaml'], ['--set', 'a=b'], ['--array', '1-3'], ['--max-fails', '0']]) {
+    for (const flags of [
+      ['-c', 'x'],
+      ['--stdin', '-'],
+      ['-f', 'x.yaml'],
+      ['--set', 'a=b'],
+      ['--array', '1-3'],
+      ['--max-fails', '0'],
+    ]) {
       const ran = await farm.tq(['submit', '--batch', '-', ...flags], { input });
       expect(ran, flags.join(' ')).toMatchObject({ code: 2, stdout: '' });
     }
@@ -118,8 +132,12 @@ describe('G6: a batch', () => {
   it('G6: --wait is 0 when all end done and 1 otherwise', async () => {
     const farm = await makeFarm();
     await farm.worker();
-    expect((await farm.tq(['submit', '--batch', '-', '--wait'], { input: lines([{ command: ['true'] }, { command: ['true'] }]) })).code).toBe(0);
-    expect((await farm.tq(['submit', '--batch', '-', '--wait'], { input: lines([{ command: ['true'] }, { command: ['false'] }]) })).code).toBe(1);
+    expect(
+      (await farm.tq(['submit', '--batch', '-', '--wait'], { input: lines([{ command: ['true'] }, { command: ['true'] }]) })).code,
+    ).toBe(0);
+    expect(
+      (await farm.tq(['submit', '--batch', '-', '--wait'], { input: lines([{ command: ['true'] }, { command: ['false'] }]) })).code,
+    ).toBe(1);
   });
 
   it('G6: killed at any file call, a batch is there as a whole or not at all', async () => {
@@ -128,7 +146,12 @@ describe('G6: a batch', () => {
       const farm = await makeFarm({ keep: true });
       try {
         const parent = await farm.submit('--hold', '--', 'true');
-        const input = lines([{ command: ['true'] }, { command: ['true'], after: [parent] }, { command: ['true'], hold: true }, { command: ['true'], cpus: 2 }]);
+        const input = lines([
+          { command: ['true'] },
+          { command: ['true'], after: [parent] },
+          { command: ['true'], hold: true },
+          { command: ['true'], cpus: 2 },
+        ]);
         const ran = await farm.tq(['submit', '--batch', '-'], { input, env: { TQ_FAULT: `die-after:${call}` } });
         ({ code } = ran);
         // A half-published one is finished by the next command, whatever it is.
@@ -158,7 +181,10 @@ describe('G6: a batch', () => {
         expect(ran.code, 'one of the calls is the commit').not.toBe(0);
         if (fs.readdirSync(path.join(farm.queue, 'intents')).length === 0) continue;
         await farm.worker();
-        await until(() => fs.existsSync(done), () => 'the task runs');
+        await until(
+          () => fs.existsSync(done),
+          () => 'the task runs',
+        );
         return;
       } finally {
         await farm.close();

@@ -134,8 +134,17 @@ describe('workflow files', () => {
     for (const [text, said] of [
       [flow([{ ...ok, comand: 1 }]), /flow\.json: task a: unknown key 'comand'[\s\S]*did you mean command/],
       [flow([ok], { taks: [] }), /flow\.json: unknown key 'taks'[\s\S]*did you mean tasks/],
-      [flow([ok, { id: 'b', command: ['true'], after: ['aa'] }]), /flow\.json: task b: after: there is no task 'aa'[\s\S]*did you mean a\?/],
-      [flow([{ ...ok, after: 'b' }, { id: 'b', command: ['true'], 'after-any': ['a'] }]), /flow\.json: task b: after-any: waits for itself: a after b after a/],
+      [
+        flow([ok, { id: 'b', command: ['true'], after: ['aa'] }]),
+        /flow\.json: task b: after: there is no task 'aa'[\s\S]*did you mean a\?/,
+      ],
+      [
+        flow([
+          { ...ok, after: 'b' },
+          { id: 'b', command: ['true'], 'after-any': ['a'] },
+        ]),
+        /flow\.json: task b: after-any: waits for itself: a after b after a/,
+      ],
       [flow([{ ...ok, after: 'a' }]), /task a: after: waits for itself/],
       [flow([ok, ok]), /task a: id: there are two of this name/],
       [flow([{ ...ok, timeout: '5x' }]), /flow\.json: task a: timeout: .*'5x'/],

@@ -65,7 +65,10 @@ describe('G8: how many elements may fail', () => {
     const farm = await makeFarm();
     await batch(farm, ['false', 'false', 'exec sleep 600', ...times(5, 'true')], '--max-fails', '2', '--retries', '2', '--backoff', 'none');
     const worker = await farm.worker(['-j', '3']);
-    await until(async () => (await group(farm)).percent === 100, () => 'all have ended');
+    await until(
+      async () => (await group(farm)).percent === 100,
+      () => 'all have ended',
+    );
     expect(await group(farm)).toMatchObject({ word: 'failed', counts: { failed: 2 } });
     const [first] = JSON.parse(await farm.ok(['ls', '-s', 'failed', '--json'])) as TaskView[];
     expect(first!.attempts).toHaveLength(3);
@@ -148,7 +151,10 @@ describe('H11: a group as a whole', () => {
     expect(await group(farm)).toMatchObject({ word: 'paused', percent: 25, counts: { done: 1, held: 3 } });
     await farm.ok(['group', 'release', 'g']);
     await farm.reaches(child, 'done');
-    await until(async () => (await group(farm)).word === 'completed', () => 'all is done');
+    await until(
+      async () => (await group(farm)).word === 'completed',
+      () => 'all is done',
+    );
     await worker.stop();
     expect((await farm.tq(['wait', '-g', 'g'])).code).toBe(0);
 
@@ -234,7 +240,10 @@ describe('I13: a change of a group that stops half-way', () => {
     const farm = await halfCanceled();
     const later = await farm.submit('-g', 'g', '--hold', '--', 'true');
     await farm.worker(['-q', 'nothing']);
-    await until(() => states(farm)['canceled'] === 1000, () => 'all are canceled');
+    await until(
+      () => states(farm)['canceled'] === 1000,
+      () => 'all are canceled',
+    );
     // What came into the group afterwards was not meant.
     expect((await farm.show(later)).state).toBe('held');
   });
@@ -282,12 +291,17 @@ describe('H10: what is made at the end of a group', () => {
         const id = await flow(farm, { name: 'g', tasks: [{ command: 'true' }, { command: 'true' }], ...callbacks });
         const worker = await farm.worker(['--once', '-j', '1']);
         await worker.ended;
-        const dying = farm.start(['worker', '--poll', '50ms', '--until-empty', '--name', 'dies'], { env: { TQ_FAULT: `die-after:${call}` } });
+        const dying = farm.start(['worker', '--poll', '50ms', '--until-empty', '--name', 'dies'], {
+          env: { TQ_FAULT: `die-after:${call}` },
+        });
         await dying.ended;
         await runAll(farm);
         // One task, which may have been begun twice: by the worker that died and by the next.
         const made = JSON.parse(await farm.ok(['ls', '-a', '-n', 'on-*', '--json'])) as TaskView[];
-        expect(made.map((v) => [v.name, v.state]), `killed after call ${call}`).toEqual([['on-success', 'done']]);
+        expect(
+          made.map((v) => [v.name, v.state]),
+          `killed after call ${call}`,
+        ).toEqual([['on-success', 'done']]);
         expect(new Set(lines(farm, 'told'))).toEqual(new Set([`success ${id} succeeded`]));
       } finally {
         await farm.close();
@@ -300,7 +314,10 @@ describe('H10: what is made at the end of a group', () => {
     const tasks = [{ command: 'exec sleep 600' }, { command: 'true', hold: true }, { command: 'true' }];
     const id = await flow(farm, { name: 'g', deadline: '300ms', tasks, ...callbacks });
     const worker = await farm.worker(['-j', '2']);
-    await until(() => lines(farm, 'told').length > 0, () => 'it is told');
+    await until(
+      () => lines(farm, 'told').length > 0,
+      () => 'it is told',
+    );
     expect(lines(farm, 'told')).toEqual([`failure ${id} failed`]);
     expect(await group(farm)).toMatchObject({ word: 'failed', counts: { canceled: 2, done: 1 } });
     expect((await farm.show(`${id}.2`)).reason).toBe('deadline');

@@ -175,7 +175,12 @@ export const CASES: readonly Case[] = [
     before: async (s) => void (s.ids['parent'] = await ended(s, 0)),
     verb: (s, p) =>
       submitMany(s, p, [
-        { after: [{ id: '.2', kind: 'after' }, { id: s.ids['parent']!, kind: 'after' }] },
+        {
+          after: [
+            { id: '.2', kind: 'after' },
+            { id: s.ids['parent']!, kind: 'after' },
+          ],
+        },
         {},
         { needs: { cpus: 2 } },
         { hold: true },
@@ -216,7 +221,8 @@ export const CASES: readonly Case[] = [
       const rules = { maxFails: { kind: 'count', n: 1 }, failure: draft({ name: 'told' }) } as const;
       await s.world.alone('before', (p) => submitMany(s, p, [{}, { hold: true }, { delayMs: 1000 }], rules));
       // Whoever keeps the promise may do so in the name of all.
-      for (const n of [2, 3]) s.oracle.known(`${submissionOf(s.id)}.${n}`).wishes.push({ by: await s.world.process('rules'), toStep: undefined });
+      for (const n of [2, 3])
+        s.oracle.known(`${submissionOf(s.id)}.${n}`).wishes.push({ by: await s.world.process('rules'), toStep: undefined });
     },
     verb: (s, p) => runOne(p, s.oracle, 1),
     // Died before it could say how it ended: lost, and tried again.
@@ -244,7 +250,10 @@ export const CASES: readonly Case[] = [
     done: ['canceled'],
     after: (s) => {
       const all = [1, 2, 3].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
-      expect([['canceled', 'canceled', 'canceled'], ['done', 'held', 'done']]).toContainEqual(all);
+      expect([
+        ['canceled', 'canceled', 'canceled'],
+        ['done', 'held', 'done'],
+      ]).toContainEqual(all);
     },
   },
   {

@@ -314,14 +314,22 @@ describe('a living queue', () => {
     await farm.ok(['rm', child]);
     expect(undescribed(farm.queue)).toEqual([]);
     const rules = ['--max-fails', '2', '--on-failure', 'true', '--deadline', '1h', '-g', 'many', '-q', 'other'];
-    const tasks = [{ command: 'exit 1' }, { command: 'true', after: parent, 'lock-keys': '^y' }, { command: 'true', in: '1h' }, { command: 'true', hold: true }];
+    const tasks = [
+      { command: 'exit 1' },
+      { command: 'true', after: parent, 'lock-keys': '^y' },
+      { command: 'true', in: '1h' },
+      { command: 'true', hold: true },
+    ];
     const input = tasks.map((task) => JSON.stringify(task)).join('\n');
     const many = (await farm.ok(['submit', '--batch', '-', ...rules], { input })).split('.')[0]!;
     await farm.reaches(`${many}.1`, 'failed');
     await farm.reaches(`${many}.2`, 'done');
     expect(undescribed(farm.queue)).toEqual([]);
     await farm.ok(['group', 'cancel', 'many']);
-    await until(() => pathsIn(farm.queue).some((p) => p.startsWith(`groups/${many}/ended/`)), () => 'the end of the group is noted');
+    await until(
+      () => pathsIn(farm.queue).some((p) => p.startsWith(`groups/${many}/ended/`)),
+      () => 'the end of the group is noted',
+    );
     expect(undescribed(farm.queue)).toEqual([]);
     expect(undescribed(farm.dir)).not.toEqual([]);
   });

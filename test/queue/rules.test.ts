@@ -1155,7 +1155,10 @@ describe('submissions of many', () => {
       for (const name of ['helper1', 'helper2']) jobs.push(await s.world.spawn(name, (p) => publishSubmission(p.q, id)));
       jobs.push(await s.world.spawn('worker', (p) => runOne(p, s.oracle, 0)));
       if (seed % 2 === 0) s.world.crash(submitter.proc);
-      await interleave(s, jobs.filter((job) => job.proc.status !== 'crashed'));
+      await interleave(
+        s,
+        jobs.filter((job) => job.proc.status !== 'crashed'),
+      );
       expect(namesIn(s, 'intents')).toEqual([]);
       await recover(s.world, s.oracle);
       expect([1, 2, 3, 4].map((n) => stateOf(s, `${id}.${n}`))).toEqual(['done', 'done', 'held', 'done']);
@@ -1181,7 +1184,10 @@ describe('submissions of many', () => {
         for (let n = 0; n < seed * 5; n++) await s.world.step();
         if (jobs[0]!.result.kind === 'open') s.world.crash(jobs[0]!.proc);
       }
-      await interleave(s, jobs.filter((job) => job.proc.status !== 'crashed'));
+      await interleave(
+        s,
+        jobs.filter((job) => job.proc.status !== 'crashed'),
+      );
       await recover(s.world, s.oracle);
       const states = [...s.oracle.tasks.values()].flatMap((k) => stateOf(s, k.id) ?? []);
       expect(states).toEqual(['done']);
@@ -1192,7 +1198,12 @@ describe('submissions of many', () => {
   it('a tree whose beginning was swept is not committed', async () => {
     const s = await begin();
     const parent = await given(s);
-    const submitter = await stopAt(s, 'submitter', (p) => submitSome(s, p, parent), (c) => c.op === 'create' && c.path.endsWith('.3.a0.json'));
+    const submitter = await stopAt(
+      s,
+      'submitter',
+      (p) => submitSome(s, p, parent),
+      (c) => c.op === 'create' && c.path.endsWith('.3.a0.json'),
+    );
     s.world.advance(2 * 3_600_000);
     await s.world.alone('sweeper', (p) => sweepTmp(p.q));
     await s.world.finish(submitter);
