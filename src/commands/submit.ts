@@ -24,6 +24,8 @@ export const command = defineCommand({
     { command: "tq submit -c 'sort big.txt | uniq -c > counts.txt'", text: 'a line of shell' },
     { command: 'tq submit --retries 3 --timeout 2h --mem 8G -- ./train.sh', text: 'tried up to four times, on a worker with 8G to spare' },
     { command: 'tq submit --after $id --in 10m -- ./publish.sh', text: 'when that one is done, and not before ten minutes from now' },
+    { command: 'tq submit --batch - < tasks.ndjson', text: 'many tasks, one object with these flags a line; all of them or none' },
+    { command: 'tq submit -f render.ts --set frames=1-100', text: 'a workflow, made by a program with settings' },
     { command: 'tq submit --script job.sh -- input.csv', text: 'a script with its own #TQ lines, and its argument' },
   ],
   args: [],

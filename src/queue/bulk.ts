@@ -182,7 +182,7 @@ function makeInside(q: Queue, stem: string): Inside {
       // An await for each of a hundred thousand files is a part of their time.
       if (known === undefined) await dir(at);
       else if (q.network) await known;
-      await q.fsx.create(path, data, { staging: true });
+      await q.fsx.create(path, data, { staging: true, blind: true });
     },
   };
 }
