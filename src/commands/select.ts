@@ -7,7 +7,7 @@ import { errnoOf, EXIT, TqError, usage } from '../errors.ts';
 import { printError, printJson } from '../print.ts';
 import { serverNowOrLocal } from '../queue/clock.ts';
 import type { Located } from '../queue/find.ts';
-import { idTime, queueOfLane } from '../queue/layout.ts';
+import { bucketEnd, bucketOf, idTime, queueOfLane, submissionOf } from '../queue/layout.ts';
 import type { Queue } from '../queue/open.ts';
 import { readTaskAt } from '../queue/outcome.ts';
 import { newCache, viewLocated } from '../queue/read.ts';
@@ -396,10 +396,18 @@ const MOST_SHOWN = 20;
 
 /** The newest task that this user submitted. */
 async function newestOf(q: Queue, user: string): Promise<Located[]> {
+  let newest: Located | undefined;
   for await (const batch of walk(q, { states: STATES })) {
-    for (const at of batch) if ((await readTaskQuietly(q, at))?.submittedBy.user === user) return [at];
+    // Only within the same seconds may something newer come in a later batch.
+    if (newest !== undefined && bucketEnd(bucketOf(newest.id)) !== bucketEnd(bucketOf(batch[0]!.id))) break;
+    for (const at of batch) {
+      if (newest !== undefined && submissionOf(at.id) <= submissionOf(newest.id)) continue;
+      if ((await readTaskQuietly(q, at))?.submittedBy.user === user) newest = at;
+    }
   }
-  return [];
+  if (newest === undefined) return [];
+  const id = submissionOf(newest.id);
+  return id === newest.id ? [newest] : elementsOf(q, id);
 }
 
 /** One line from the terminal. */

@@ -111,6 +111,19 @@ export function isBucket(name: string): boolean {
   return name.length === 2 ? name[0] !== '.' : BUCKET_OF_ELEMENTS.test(name);
 }
 
+/**
+ * Newest first, for buckets as paths (`aaaa/bb`): of the same seconds first the one of tasks that are alone, then submissions of many,
+ * each in its own order.
+ */
+export function newestBucketFirst(a: string, b: string): number {
+  const [base = '', id = '', part = ''] = a.split('.');
+  const [otherBase = '', otherId = '', otherPart = ''] = b.split('.');
+  if (base !== otherBase) return base < otherBase ? 1 : -1;
+  if (id === '' || otherId === '') return id.length - otherId.length;
+  if (id !== otherId) return id < otherId ? 1 : -1;
+  return part < otherPart ? -1 : Number(part > otherPart);
+}
+
 /** The last moment, ms, whose ids belong to a bucket (`aaaa/bb`). */
 export function bucketEnd(bucket: string): number {
   return idTime(`${bucket.slice(0, 4)}${bucket.slice(5, 7)}zzz`);

@@ -191,4 +191,40 @@ describe('G6: a batch', () => {
       }
     }
   });
+
+  it('F3: tasks submitted before and after a batch within the same seconds run before and after it', async () => {
+    const farm = await makeFarm();
+    const log = path.join(farm.dir, 'order');
+    const say = (word: string): string => `echo ${word} >> ${log}`;
+    await farm.submit('-c', say('before'));
+    await batch(farm, [{ command: say('one') }, { command: say('two') }]);
+    await farm.submit('-c', say('between'));
+    const last = await batch(farm, [{ command: say('three') }]);
+    await farm.submit('-c', say('after'));
+    await farm.worker(['-j', '1', '--until-empty']).then((w) => w.ended);
+    expect(fs.readFileSync(log, 'utf8').trim().split('\n')).toEqual(['before', 'one', 'two', 'between', 'three', 'after']);
+    expect(last).toHaveLength(1);
+  });
+
+  it('G6: @last is the whole of it, a submission is a parent, and ls shows it in its order', async () => {
+    const farm = await makeFarm();
+    const ids = await batch(
+      farm,
+      Array.from({ length: 1100 }, () => ({ command: ['true'], hold: true })),
+    );
+    const id = baseOf(ids[0]!);
+    expect(
+      (await farm.ok(['ls', '-o', 'id', '--no-header']))
+        .trim()
+        .split('\n')
+        .map((line) => line.trim()),
+    ).toEqual(ids);
+    expect((await farm.ok(['cancel', '@last'])).trim().split('\n').toSorted()).toEqual(ids.toSorted());
+    expect((await farm.tq(['submit', '--after', id, '--', 'true'])).stderr).toContain('1100 tasks');
+    const few = baseOf((await batch(farm, [{ command: ['true'] }, { command: ['true'] }]))[0]!);
+    const child = await farm.submit('--after', few, '--', 'true');
+    expect((await farm.show(child)).after.map((p) => p.id)).toEqual([`${few}.1`, `${few}.2`]);
+    await farm.worker(['--until-empty']).then((w) => w.ended);
+    expect((await farm.show(child)).state).toBe('done');
+  });
 });

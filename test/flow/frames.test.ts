@@ -1,5 +1,5 @@
 /** Ranges of frames: read, cut into chunks, written again. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chunksOf, formatFrames, parseFrames } from '../../src/flow/frames.ts';
 
