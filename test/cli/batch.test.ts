@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { makeId } from '../../src/queue/layout.ts';
 import type { TaskView } from '../../src/queue/read.ts';
 import { treeOf } from '../helpers/files.ts';
 import { makeFarm, until, type Farm } from '../helpers/tq.ts';
@@ -86,6 +87,8 @@ describe('G6: a batch', () => {
       expect(ran, bad).toMatchObject({ code: 2, stdout: '' });
       expect(ran.stderr).toMatch(said);
     }
+    const keyed = await farm.tq(['submit', '--batch', '-'], { input: lines([{ command: ['true'] }, { command: ['true'], key: 'k' }]) });
+    expect(keyed).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining('line 2: a key') as string });
     const ran = await farm.tq(['submit', '--batch', '-'], { input: lines([{ command: ['true'], after: ['zzzzzzzzzzzzzz'] }]) });
     expect(ran).toMatchObject({ code: 3, stdout: '' });
     expect(treeOf(farm.queue)).toEqual(before);
@@ -226,5 +229,48 @@ describe('G6: a batch', () => {
     expect((await farm.show(child)).after.map((p) => p.id)).toEqual([`${few}.1`, `${few}.2`]);
     await farm.worker(['--until-empty']).then((w) => w.ended);
     expect((await farm.show(child)).state).toBe('done');
+  });
+
+  it('G6: doctor tells of a submission that is committed and not published, and --fix publishes it', async () => {
+    for (let call = 1; ; call++) {
+      const farm = await makeFarm({ keep: true });
+      try {
+        const input = lines([{ command: ['true'] }, { command: ['true'], hold: true }]);
+        const ran = await farm.tq(['submit', '--batch', '-'], { input, env: { TQ_FAULT: `die-after:${call}` } });
+        expect(ran.code, 'one of the calls is the commit').not.toBe(0);
+        if (fs.readdirSync(path.join(farm.queue, 'intents')).length === 0) continue;
+        const told = await farm.tq(['doctor']);
+        expect(told).toMatchObject({
+          code: 0,
+          stdout: expect.stringMatching(/warning\s+intent: .*not all of it is in its place/) as string,
+        });
+        expect(fs.readdirSync(path.join(farm.queue, 'intents'))).toHaveLength(1);
+        expect(await farm.ok(['doctor', '--fix'])).toMatch(/fixed\s+intent/);
+        expect(taskFiles(farm.queue).filter((name) => !name.startsWith('intents/'))).toHaveLength(2);
+        return;
+      } finally {
+        await farm.close();
+      }
+    }
+  });
+
+  it('G6: gc takes the rules of a submission with the last of its tasks', async () => {
+    const farm = await makeFarm();
+    const rules = ['--max-fails', '1', '--on-failure', 'true'];
+    const ids = await batch(farm, [{ command: ['false'] }, { command: ['true'] }], ...rules);
+    await farm.worker(['-j', '1', '--until-empty']).then((w) => w.ended);
+    const id = baseOf(ids[0]!);
+    const left = (): string[] => Object.keys(treeOf(farm.queue)).filter((name) => name.startsWith(`groups/${id}`));
+    expect(left().length).toBeGreaterThan(2);
+    await farm.ok(['rm', ...ids]);
+    await farm.ok(['gc']);
+    // Young ones are kept: their submission may still be on its way.
+    expect(left().length).toBeGreaterThan(2);
+    const at = Date.now() - 10 * 86_400_000;
+    const older = makeId(at, at);
+    for (const name of ['', '.json'])
+      fs.renameSync(path.join(farm.queue, `groups/${id}${name}`), path.join(farm.queue, `groups/${older}${name}`));
+    await farm.ok(['gc']);
+    expect(fs.readdirSync(path.join(farm.queue, 'groups')).filter((name) => name.startsWith(older))).toEqual([]);
   });
 });
