@@ -141,17 +141,29 @@ async function apply(q: Queue, intent: Intent, id: string): Promise<boolean> {
  */
 export async function finishIntents(q: Queue, facts: HostFacts, session = ''): Promise<number> {
   let n = 0;
+  let trouble: { error: unknown } | undefined;
   for (const name of await listOrEmpty(q.fsx, q.lay.intents)) {
-    if (isId(name)) await publishSubmission(q, name);
-    else if (name.endsWith('.json') && isId(name.slice(0, -'.json'.length))) {
-      const id = name.slice(0, -'.json'.length);
-      const intent = await intentOf(q, id);
-      if (intent === undefined || isCarriedOut(q, id) || !(await isLeft(q, id, intent, facts, session))) continue;
-      await carryOut(q, id, intent);
-    } else continue;
-    n++;
+    try {
+      if (await finishOne(q, name, facts, session)) n++;
+    } catch (error) {
+      // One that cannot be finished now does not keep the others back.
+      trouble ??= { error };
+    }
   }
+  if (trouble !== undefined) throw trouble.error;
   return n;
+}
+
+async function finishOne(q: Queue, name: string, facts: HostFacts, session: string): Promise<boolean> {
+  if (isId(name)) {
+    await publishSubmission(q, name);
+    return true;
+  }
+  const id = name.endsWith('.json') ? name.slice(0, -'.json'.length) : '';
+  const intent = isId(id) && !isCarriedOut(q, id) ? await intentOf(q, id) : undefined;
+  if (intent === undefined || !(await isLeft(q, id, intent, facts, session))) return false;
+  await carryOut(q, id, intent);
+  return true;
 }
 
 async function isLeft(q: Queue, id: string, intent: Intent, facts: HostFacts, session: string): Promise<boolean> {

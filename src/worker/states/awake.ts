@@ -19,7 +19,7 @@ import { canServe, couldTake, readRequirements } from '../others.ts';
 import { heartbeat, publishState, readRequest } from '../heartbeat.ts';
 import { runAttempt } from '../run-task.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
-import { endRun, freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
+import { endRun, freeSlots, jittered, pause, sayOnce, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
 import type { Needs } from '../../task/types.ts';
 
@@ -384,8 +384,12 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   const { q } = w;
   w.window = emptyWindow();
   distrustListings(q);
-  await finishIntents(q, w.facts, w.session);
-  await sweepGroups(q, w.session);
+  try {
+    await finishIntents(q, w.facts, w.session);
+    await sweepGroups(q, w.session);
+  } catch (error) {
+    sayOnce(w, 'finishing what others began', error);
+  }
   await promoteDue(q);
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
