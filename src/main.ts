@@ -4,13 +4,13 @@
  */
 import { usage } from './errors.ts';
 import { execute, leadLength, type Outside } from './commands/execute.ts';
-import { nearest } from './commands/parse.ts';
 import type { CommandSpec } from './commands/spec.ts';
 import { command as submit } from './commands/submit.ts';
 import { ALIASES, HOT, VERBS, verbOf } from './commands/table.ts';
 import { makeIo, printJson } from './print.ts';
 import { report } from './report.ts';
 import { expectWork, realSystem } from './system.ts';
+import { nearest } from './task/nearest.ts';
 import { quoted } from './task/visible.ts';
 
 const system = realSystem();

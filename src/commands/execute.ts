@@ -4,6 +4,7 @@
  */
 import { TqError } from '../errors.ts';
 import type { Io } from '../print.ts';
+import { listOrEmpty } from '../queue/fsx.ts';
 import { findQueue, openFound, openQueue, type Queue } from '../queue/open.ts';
 import { report } from '../report.ts';
 import type { System } from '../system.ts';
@@ -75,18 +76,41 @@ function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx
     io,
     system,
     queue() {
-      opened ??= open(typeof dir === 'string' ? dir : undefined, system, parsed.flags['dry-run'] === true);
+      opened ??= open(
+        typeof dir === 'string' ? dir : undefined,
+        system,
+        parsed.flags['dry-run'] === true,
+        HELPERS.has(spec.name.split(' ')[0]!),
+      );
       return opened;
     },
   };
 }
 
-async function open(flag: string | undefined, system: System, dryRun: boolean): Promise<Queue> {
+/** Verbs that first finish what another process began and did not live to end, so that they see and change all of it. */
+const HELPERS: ReadonlySet<string> = new Set(
+  'ls show wait why graph stats status cancel retry hold release set rm group queue limit gc export'.split(' '),
+);
+
+async function open(flag: string | undefined, system: System, dryRun: boolean, helps: boolean): Promise<Queue> {
   const found = findQueue({ flag, env: system.env, cwd: system.cwd() });
   // The default queue is made on first use; a dry run is no use.
   const q = await (dryRun ? openQueue(found.dir) : openFound(found));
   q.facts = async () => (await import('../worker/facts.ts')).hostFacts();
+  if (helps && !dryRun) await help(q);
   return q;
+}
+
+/** Costs one listing when there is nothing to do. What cannot be finished by this user is left to others. */
+async function help(q: Queue): Promise<void> {
+  try {
+    if ((await listOrEmpty(q.fsx, q.lay.intents)).length === 0) return;
+    const { finishIntents } = await import('../queue/intent.ts');
+    const { hostFacts } = await import('../worker/facts.ts');
+    await finishIntents(q, hostFacts());
+  } catch {
+    // The verb itself says what is wrong with the queue.
+  }
 }
 
 /** For errors in the words themselves, when no parse says what they mean. */

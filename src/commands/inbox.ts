@@ -7,7 +7,7 @@ import { TqError, usage } from '../errors.ts';
 import type { Queue } from '../queue/open.ts';
 import { submitTask } from '../queue/submit.ts';
 import { userOf, type System } from '../system.ts';
-import { buildTask, refuseLater } from '../task/build.ts';
+import { buildTask } from '../task/build.ts';
 import { readTaskObject } from './task-object.ts';
 
 /** For `setInboxReader`. `owner` is the user id of the file, `id` what its task will be called. Throws what is wrong with it. */
@@ -21,6 +21,8 @@ export async function submitFromInbox(queue: Queue, text: string, owner: number,
   }
   if (flags.cwd !== undefined && !path.isAbsolute(flags.cwd)) throw usage(`inbox: cwd is not an absolute path: ${flags.cwd}`);
   const draft = buildTask(flags, { now: system.now(), cwd: '/', env: system.env, user: userOf(owner), host: system.host(), argv });
-  refuseLater(flags);
+  const many = (await import('./items.ts')).manyOf(flags, system, () => []);
+  if (many?.items !== undefined) throw usage('inbox: what names a file of the submitter cannot be read here: give array or param');
+  if (many !== undefined) draft.many = many.many;
   await submitTask(queue, draft, id);
 }

@@ -9,7 +9,7 @@ import { serverNowOrLocal } from '../queue/clock.ts';
 import type { Located } from '../queue/find.ts';
 import { arrayAt, elementAt, locatePart } from '../queue/array-view.ts';
 import { findElement, readArray } from '../queue/array.ts';
-import { baseId, idTime, isPiece, queueOfLane } from '../queue/layout.ts';
+import { baseId, bucketEnd, bucketOf, idTime, isPiece, queueOfLane, submissionOf } from '../queue/layout.ts';
 import { numbersIn } from '../task/array.ts';
 import type { Queue } from '../queue/open.ts';
 import { readTaskAt } from '../queue/outcome.ts';
@@ -458,11 +458,18 @@ const MOST_SHOWN = 20;
 
 /** The newest task that this user submitted. */
 async function newestOf(q: Queue, user: string): Promise<Located[]> {
+  let newest: Located | undefined;
   for await (const batch of walk(q, { states: STATES })) {
-    for (const at of batch)
-      if ((await readTaskQuietly(q, at))?.submittedBy.user === user) return at.id.includes('.') ? partsOf(q, baseId(at.id)) : [at];
+    // Only within the same seconds may something newer come in a later batch.
+    if (newest !== undefined && bucketEnd(bucketOf(newest.id)) !== bucketEnd(bucketOf(batch[0]!.id))) break;
+    for (const at of batch) {
+      if (newest !== undefined && submissionOf(at.id) <= submissionOf(newest.id)) continue;
+      if ((await readTaskQuietly(q, at))?.submittedBy.user === user) newest = at;
+    }
   }
-  return [];
+  if (newest === undefined) return [];
+  const id = submissionOf(newest.id);
+  return id === newest.id ? [newest] : elementsOf(q, id);
 }
 
 /** One line from the terminal. */

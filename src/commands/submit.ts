@@ -6,7 +6,7 @@ import { TqError, usage } from '../errors.ts';
 import { printJson } from '../print.ts';
 import { preview, submitTask } from '../queue/submit.ts';
 import type { System } from '../system.ts';
-import { buildTask, refuseLater, type SubmitFlags, type TaskDraft } from '../task/build.ts';
+import { buildTask, type SubmitFlags, type TaskDraft } from '../task/build.ts';
 import { quoted } from '../task/visible.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
 import { defineCommand } from './spec.ts';
@@ -29,6 +29,8 @@ export const command = defineCommand({
       command: "tq submit --fallback ./slow.sh --on-failure 'mail -s $TQ_PARENT_ID me' -- ./fast.sh",
       text: 'the last try, and a task for when that fails too',
     },
+    { command: 'tq submit --batch - < tasks.ndjson', text: 'many tasks, one object with these flags a line; all of them or none' },
+    { command: 'tq submit -f render.ts --set frames=1-100', text: 'a workflow, made by a program with settings' },
     { command: 'tq submit --script job.sh -- input.csv', text: 'a script with its own #TQ lines, and its argument' },
   ],
   args: [],
@@ -36,6 +38,9 @@ export const command = defineCommand({
   tail: 'command',
   passesCode: ['wait', 'follow'],
   async run(ctx) {
+    if (ctx.flags.batch !== undefined || ctx.flags.file !== undefined || ctx.flags.set !== undefined) {
+      return (await import('./many.ts')).submitMany(ctx);
+    }
     const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
     if (draft.after !== undefined) {
       const { wholeParents } = await import('./parents.ts');
@@ -61,6 +66,8 @@ export const command = defineCommand({
 
 /** The task that these flags describe. Reads the files that they name; writes nothing. */
 export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: System): Promise<TaskDraft> {
+  const bulk = (['batch', 'file', 'set'] as const).find((name) => given[name] !== undefined);
+  if (bulk !== undefined) throw usage(`--${bulk} goes with tq submit: it makes many tasks`);
   let flags = given;
   const scriptText = flags.script === undefined ? undefined : readNamed(flags.script, '--script', system);
   if (scriptText !== undefined) {
@@ -81,7 +88,6 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
     ...(scriptText === undefined ? {} : { scriptText }),
     ...(stdinData === undefined ? {} : { stdinData }),
   });
-  refuseLater(flags);
   if (many !== undefined) {
     if (draft.key !== undefined)
       throw new TqError('REFUSED', '--key is not supported for many elements yet', { hint: 'nothing was submitted' });

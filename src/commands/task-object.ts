@@ -4,9 +4,9 @@
  */
 import { usage } from '../errors.ts';
 import type { SubmitFlags } from '../task/build.ts';
+import { nearest } from '../task/nearest.ts';
 import { quoted } from '../task/visible.ts';
 import { TASK_FLAGS } from './flags/submit.ts';
-import { nearest } from './parse.ts';
 import type { FlagSpec } from './spec.ts';
 
 export interface TaskObject {

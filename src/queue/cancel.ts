@@ -91,6 +91,10 @@ export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state
     error: state === 'done' ? null : ((await readWhy(q, at.id, at.n, state))?.reason ?? null),
   }));
   const tokens = task.key === undefined ? [] : await tokensOf(q, task.key, task.id);
+  if (state === 'done' && task.submission !== undefined) {
+    const { beforeEnd } = await import('./groups.ts');
+    await beforeEnd(q, task, at.n, { state }, '');
+  }
   if ((await move(q, at.file, q.lay.entry({ state }, at.id, at.n))) !== 'moved') {
     if (follow !== undefined) await settleFollowUp(q, follow);
     return false;

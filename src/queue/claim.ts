@@ -3,7 +3,7 @@
  * the best priority among the lanes that a worker serves; it is used up before anything is listed again, so the cost of a claim
  * does not depend on the queue's length. The bucket's lockfile keeps claimers out of each other's way; nothing depends on it.
  */
-import { bucketEnd, entryName, isBucket, parseEntry, parsePrio, prioName } from './layout.ts';
+import { bucketEnd, entryName, inSubmitOrder, isBucket, submissionOf, parseEntry, parsePrio, prioName } from './layout.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { lockBucket, type Unlock } from './lock.ts';
 import type { Queue } from './open.ts';
@@ -55,6 +55,9 @@ export interface Window {
 export function emptyWindow(): Window {
   return { entries: [], at: 0, dirs: [], left: 0 };
 }
+
+/** Of a bucket's path, `aaaa/bb`: what those of the same seconds have in common. */
+const BASE_CHARS = 7;
 
 /** Buckets older than this may be removed when empty, ms; younger ones are still being filled. */
 const BUCKET_SETTLED_MS = 15_000;
@@ -189,6 +192,7 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
     const lanes = byPriority.get(priority)!;
     const cursors = lanes.map((lane) => bucketCursor(q, `${root}/${lane}/${prioName(priority)}`, strong));
     const heads = await Promise.all(cursors.map((c) => c.next()));
+    let later: Candidate[] = [];
     for (;;) {
       let oldest: string | undefined;
       for (const h of heads) if (!h.done && (oldest === undefined || h.value < oldest)) oldest = h.value;
@@ -204,8 +208,16 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
         }
         heads[i] = await cursors[i]!.next();
       }
+      const base = oldest.slice(0, BASE_CHARS);
+      const next = heads.flatMap((h) => (h.done !== true && h.value.startsWith(`${base}.`) ? [h.value.split('.')[1]!] : [])).toSorted()[0];
+      if (next !== undefined || later.length > 0) {
+        // Within the same seconds a submission of many was made before some of the others: those have their turn after it.
+        const all = [...later, ...w.entries];
+        later = next === undefined ? [] : all.filter((c) => submissionOf(c.id) > next);
+        w.entries = next === undefined ? all : all.filter((c) => submissionOf(c.id) <= next);
+      }
       if (w.entries.length > 0) {
-        if (w.entries.length > 1) w.entries.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+        if (w.entries.length > 1) w.entries.sort((a, b) => inSubmitOrder(a.id, b.id));
         return;
       }
       for (const dir of w.dirs) await tidy(q, dir);

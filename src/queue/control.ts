@@ -149,6 +149,10 @@ export async function retryTask(q: Queue, id: string, options: RetryOptions): Pr
       }
     }
     await ensureFollowUp(q, task, at);
+    if (task.submission !== undefined) {
+      const { reopen } = await import('./groups.ts');
+      await reopen(q, task.submission);
+    }
     const now = await serverNow(q);
     await createOnce(q, q.lay.retried(id, at.n), `${JSON.stringify({ at: now, by: options.by })}\n`);
     const dueAt = options.delayMs === undefined ? undefined : now + options.delayMs;

@@ -37,7 +37,7 @@ export async function linkToParents(q: Queue, child: Task): Promise<void> {
 }
 
 async function mark(q: Queue, child: Task): Promise<void> {
-  const id = baseId(child.id);
+  const id = child.many === undefined ? child.id : baseId(child.id);
   for (const parent of child.after ?? []) await createOnce(q, `${q.lay.after(parent.id)}/${flatBucket(id)}/${id}`, '');
 }
 
@@ -173,9 +173,9 @@ export async function dependants(q: Queue, parentId: string): Promise<string[]> 
  * What follows from a task's having ended: its children look again, and its lock on other keys goes. A crash before it is made
  * good by the sweep of `waiting`.
  */
-export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys' | 'many' | keyof Hooked>): Promise<void> {
+export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys' | 'many' | 'submission' | keyof Hooked>): Promise<void> {
   if (task.many !== undefined && isHooked(task)) await (await import('./array.ts')).endArray(q, baseId(task.id));
-  for (const child of await dependants(q, baseId(task.id))) {
+  for (const child of await dependants(q, task.many === undefined ? task.id : baseId(task.id))) {
     try {
       // After a retry that died before it came to them, children may still be skipped.
       if ((await tryRelease(q, child)) === 'elsewhere') await unskip(q, child);
@@ -187,6 +187,10 @@ export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'
   if (task.lockKeys !== undefined) {
     const { dropKeyLock } = await import('./keys.ts');
     await dropKeyLock(q, task.id);
+  }
+  if (task.submission !== undefined) {
+    const { memberEnded } = await import('./groups.ts');
+    await memberEnded(q, task.submission);
   }
 }
 
@@ -219,7 +223,8 @@ async function skippedEntries(q: Queue, child: string): Promise<Located[]> {
 async function revive(q: Queue, at: Located): Promise<void> {
   await createOnce(q, q.lay.retried(at.id, at.n), '{}\n');
   if ((await move(q, at.file, q.lay.entry({ state: 'waiting' }, at.id, at.n + 1))) !== 'moved') return;
-  await reviveDependants(q, baseId(at.id));
+  await reviveDependants(q, at.id);
+  if (baseId(at.id) !== at.id) await reviveDependants(q, baseId(at.id));
   await tryRelease(q, at.id);
 }
 

@@ -9,7 +9,7 @@ import { erase, finishErase, removeTree } from './control.ts';
 import { dependants } from './depend.ts';
 import { buckets, entriesOf, everything, locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
-import { baseId, bucketEnd, idTime, isPiece } from './layout.ts';
+import { baseId, bucketEnd, idTime, isId, isPiece } from './layout.ts';
 import { eraseArray, readArray } from './array.ts';
 import { sweepKeys } from './keys.ts';
 import { sweepMutexes } from './limits.ts';
@@ -20,6 +20,7 @@ import { makeSession, type HostFacts } from './session.ts';
 import { readIfThere, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { sweepTmp } from './sweep.ts';
 import { parseTask } from './task-file.ts';
+import { elementsOf } from './walk.ts';
 import { readWhy } from './why.ts';
 
 export interface GcOptions {
@@ -50,6 +51,7 @@ export async function collect(q: Queue, options: GcOptions): Promise<GcReport> {
   if (options.dryRun) return report;
   await finishRemovals(q);
   await sweepMarkers(q);
+  await sweepGroupData(q, now);
   report.blobs = await sweepBlobs(q, now);
   await sweepKeys(q, now);
   await sweepMutexes(q, now);
@@ -177,6 +179,20 @@ async function sweepMarkers(q: Queue): Promise<void> {
   for (const parent of await listOrEmpty(q.fsx, `${q.dir}/after`)) {
     if ((await listOrEmpty(q.fsx, q.lay.gone(parent))).some((name) => name.startsWith(`${parent}.`)))
       await removeTree(q, q.lay.after(parent));
+  }
+}
+
+/** Rules of submissions of which nothing is left. */
+async function sweepGroupData(q: Queue, now: number): Promise<void> {
+  for (const name of await listOrEmpty(q.fsx, q.lay.groups)) {
+    const id = name.endsWith('.json') ? name.slice(0, -'.json'.length) : '';
+    if (!isId(id) || now - idTime(id) < SETTLED_MS) continue;
+    // Twice: one that moves while the places are listed may be missed once.
+    if ((await elementsOf(q, id)).length > 0 || (await elementsOf(q, id)).length > 0) continue;
+    if ((await listOrEmpty(q.fsx, q.lay.intents)).some((intent) => intent.startsWith(id))) continue;
+    await unlinkQuietly(q.fsx, `${q.lay.groups}/${id}.open`);
+    await removeTree(q, `${q.lay.groups}/${id}`);
+    await unlinkQuietly(q.fsx, `${q.lay.groups}/${name}`);
   }
 }
 

@@ -89,6 +89,24 @@ export function isId(text: string): boolean {
   return /^[0-9a-z]{10,16}$/.test(text);
 }
 
+/** The id of a submission, or of one of its elements: `<id>.<number>`. */
+export function isTaskId(text: string): boolean {
+  return /^[0-9a-z]{10,16}(?:\.\d{1,9})?$/.test(text);
+}
+
+/** The submission that an element belongs to; of a task that is alone, itself. */
+export function submissionOf(id: string): string {
+  const dot = id.indexOf('.');
+  return dot < 0 ? id : id.slice(0, dot);
+}
+
+/** Submit order: by time, then by number. Names sort otherwise: `10` before `2`. */
+export function inSubmitOrder(a: string, b: string): number {
+  const [base, other] = [submissionOf(a), submissionOf(b)];
+  if (base !== other) return base < other ? -1 : 1;
+  return Number(a.slice(base.length + 1)) - Number(b.slice(other.length + 1));
+}
+
 let lastTicks = 0;
 
 /**
@@ -141,6 +159,19 @@ const BUCKET_OF_ELEMENTS = /^[0-9a-z]{2}\.[0-9a-z]{10,16}\.\d+$/;
 /** Whether a name can be that of a bucket of the second level. */
 export function isBucket(name: string): boolean {
   return name.length === 2 ? name[0] !== '.' : BUCKET_OF_ELEMENTS.test(name);
+}
+
+/**
+ * Newest first, for buckets as paths (`aaaa/bb`): of the same seconds first the one of tasks that are alone, then submissions of many,
+ * each in its own order.
+ */
+export function newestBucketFirst(a: string, b: string): number {
+  const [base = '', id = '', part = ''] = a.split('.');
+  const [otherBase = '', otherId = '', otherPart = ''] = b.split('.');
+  if (base !== otherBase) return base < otherBase ? 1 : -1;
+  if (id === '' || otherId === '') return id.length - otherId.length;
+  if (id !== otherId) return id < otherId ? 1 : -1;
+  return part < otherPart ? -1 : Number(part > otherPart);
 }
 
 /** The last moment, ms, whose ids belong to a bucket (`aaaa/bb`). */
@@ -255,6 +286,8 @@ export interface Layout {
   readonly inbox: string;
   readonly keylocks: string;
   readonly cron: string;
+  readonly intents: string;
+  readonly groups: string;
   /** The directory of a place, bucket included. */
   dir(place: Place, id: string): string;
   /** The file of a task at attempt `n` in a place. */
@@ -306,7 +339,10 @@ export const TOP_DIRS = [
   'limits',
   'mutexes',
   'paused',
+  'intents',
+  'groups',
   'lanes',
+  'arrays',
   'after',
   'follow',
   'gone',
@@ -346,6 +382,8 @@ export function makeLayout(root: string): Layout {
     inbox: `${root}/inbox`,
     keylocks: `${root}/keylocks`,
     cron: `${root}/cron`,
+    intents: `${root}/intents`,
+    groups: `${root}/groups`,
     dir,
     entry: (place, id, n) => `${dir(place, id)}/${entryName(id, n)}`,
     session: (session) => `${root}/running/${session}`,

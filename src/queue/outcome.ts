@@ -81,6 +81,10 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
   const terminal = isTerminal(next.state);
   const follow = terminal ? await prepareFollowUp(q, known, attempt, file, next.state, () => endingOf(outcome, next)) : undefined;
   const tokens = terminal && known.key !== undefined ? await tokensOf(q, known.key, id) : [];
+  if (terminal && known.submission !== undefined) {
+    const { beforeEnd } = await import('./groups.ts');
+    await beforeEnd(q, known, attempt, next, session);
+  }
   const moved = await move(q, file, q.lay.entry(placeOfNext(known, next), id, attempt));
   if (moved === 'moved' && terminal) {
     await freeTokens(q, tokens);

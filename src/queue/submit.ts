@@ -127,7 +127,7 @@ export function onceStaged(q: Queue, id: string): string {
   return `${q.lay.tmp}/once.${id}.task`;
 }
 
-async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
+export async function blob(q: Queue, data: string | Uint8Array, suffix: string, made: string[]): Promise<string> {
   const name = `${makeId(Date.now())}.${suffix}`;
   const file = q.lay.blob(name);
   made.push(file);

@@ -40,7 +40,10 @@ export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS)
     try {
       await q.fsx.unlink(path);
     } catch {
-      await removeTree(q, path);
+      // A tree gets another name first: its owner takes all of it back, or nothing.
+      const going = `${path}.going`;
+      if (!name.endsWith('.going')) await q.fsx.rename(path, going).catch(() => undefined);
+      await removeTree(q, name.endsWith('.going') ? path : going);
     }
     deleted++;
   }

@@ -3,7 +3,7 @@
  * that does not fit is reported with what is wrong, so that it can be quarantined instead of trusted.
  */
 import { OUTCOMES, type Cause, type Next, type Outcome, type Task } from '../task/types.ts';
-import { baseId, isId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
+import { baseId, isId, isTaskId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; reason: string };
 
@@ -20,7 +20,7 @@ export function parseTask(text: string, id: string): Parsed<Task> {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return bad('it is not a JSON object');
   const t = raw as Record<string, unknown>;
   if (t['schema'] !== 'tq.task/1') return bad(`schema is ${JSON.stringify(t['schema'])?.slice(0, 40)}, not "tq.task/1"`);
-  if (typeof t['id'] !== 'string' || !isId(baseId(t['id']))) return bad('it has no valid id');
+  if (typeof t['id'] !== 'string' || !isTaskId(t['id'])) return bad('it has no valid id');
   // A file of many elements is the same for each piece; its name tells which.
   const many = typeof t['many'] === 'object' && t['many'] !== null;
   if (t['id'] !== id && !(many && baseId(t['id']) === baseId(id))) return bad(`it is the task ${t['id']}`);

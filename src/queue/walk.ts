@@ -5,7 +5,7 @@
 import { isTerminal, TERMINAL, type State } from '../task/types.ts';
 import { buckets, entriesOf, lanes, locate, placesToLook, sessions, shownState, type Located } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
-import { bucketEnd, bucketOf, isBucket, parseEntry, queueOfLane, type Place } from './layout.ts';
+import { bucketEnd, bucketOf, isBucket, newestBucketFirst, parseEntry, type Place, queueOfLane } from './layout.ts';
 import type { Queue } from './open.ts';
 import { bell } from './signal.ts';
 
@@ -39,10 +39,10 @@ const PASSES = 2;
 async function* walkOnce(q: Queue, options: WalkOptions, seen: Set<string>, moves: () => Promise<boolean>): AsyncGenerator<Located[]> {
   const { cursors, loose } = await open(q, options);
   for (const c of cursors) await advance(q, c);
-  const looseBuckets = [...loose.keys()].toSorted();
+  const looseBuckets = [...loose.keys()].toSorted(newestBucketFirst).toReversed();
   for (;;) {
     let newest = looseBuckets.at(-1);
-    for (const c of cursors) if (c.head !== undefined && (newest === undefined || c.head > newest)) newest = c.head;
+    for (const c of cursors) if (c.head !== undefined && (newest === undefined || newestBucketFirst(c.head, newest) < 0)) newest = c.head;
     if (newest === undefined) return;
     if (options.since !== undefined && bucketEnd(newest) < options.since) return;
     const found = loose.get(newest) ?? [];
@@ -237,7 +237,7 @@ async function advance(q: Queue, c: Cursor): Promise<void> {
       return;
     }
     c.first = first;
-    c.seconds = (await listOrEmpty(q.fsx, `${c.base}/${first}`)).filter(isBucket).toSorted();
+    c.seconds = (await listOrEmpty(q.fsx, `${c.base}/${first}`)).filter(isBucket).toSorted(newestBucketFirst).toReversed();
   }
   c.head = `${c.first}/${c.seconds.pop()!}`;
 }

@@ -3,11 +3,12 @@
  * written cannot be wrong. Pure; the clock, the environment and the directory are arguments.
  */
 import path from 'node:path';
-import { TqError, usage } from '../errors.ts';
+import { usage } from '../errors.ts';
 import { parseArray } from './array.ts';
 import { DEFAULT_BACKOFF, parseBackoff } from './backoff.ts';
 import { parseCodes } from './codes.ts';
 import { parseDuration } from './duration.ts';
+import { parseMaxFails } from './max-fails.ts';
 import { checkEnvName, checkGroup, checkKey, checkLabel, checkLimit, checkQueue, checkTaskName, checkWorkerName } from './names.ts';
 import { parseOn } from './on.ts';
 import { parseSize } from './size.ts';
@@ -126,7 +127,7 @@ export function buildTask(flags: SubmitFlags, ctx: BuildContext): TaskDraft {
   const draft: TaskDraft = {
     queue: flags.queue === undefined ? 'default' : checkQueue(flags.queue, '--queue'),
     priority: parsePriority(flags.priority),
-    ...(flags.file === undefined && flags.batch === undefined ? whatToRun(flags, ctx) : { command: [] }),
+    ...whatToRun(flags, ctx),
     cwd: path.resolve(ctx.cwd, text(flags.cwd, '--cwd') ?? '.'),
     env: environment(flags, ctx),
     envMode: oneOf(flags['env-mode'], '--env-mode', ['min', 'all', 'none']),
@@ -377,36 +378,23 @@ function putKey(draft: TaskDraft, flags: SubmitFlags): void {
   draft.onDup = oneOf(flags['on-dup'], '--on-dup', ['ignore', 'error', 'replace']);
 }
 
+/** The flags that make many tasks of one. */
+const MANY = ['array', 'each', 'each-json', 'each-csv', 'param', 'each-worker'] as const;
+
 /** Submissions of many elements: what is wrong with the flags is said now; the rest is not there yet. */
 function checkMany(flags: SubmitFlags): void {
   if (flags.array !== undefined) parseArray(flags.array, '--array');
   if (flags.chunk !== undefined && flags.array === undefined) throw usage(`--chunk ${quoted(flags.chunk)} goes with --array`);
   parseCount(flags.chunk, '--chunk', 1_000_000_000, 1);
-  checkMaxFails(flags['max-fails']);
-  for (const [flag, list] of [
-    ['--param', flags.param],
-    ['--set', flags.set],
-  ] as const) {
-    for (const word of list ?? []) {
-      if (!/^[A-Za-z_][A-Za-z0-9_-]*=/.test(word)) throw usage(`${flag}: not a name and a value: ${quoted(word)}`, `${flag} name=value`);
-    }
+  const maxFails = flags['max-fails'];
+  if (maxFails !== undefined) {
+    parseMaxFails(maxFails, '--max-fails');
+    if (MANY.every((name) => flags[name] === undefined))
+      throw usage(
+        `--max-fails ${quoted(maxFails)} is for many tasks: it goes with ${MANY.map((name) => `--${name}`).join(', ')}, --batch or -f`,
+      );
   }
-  if (flags.batch !== undefined && flags.batch !== '-') throw usage(`--batch: only - (standard input) is read: ${quoted(flags.batch)}`);
-}
-
-/** Understood and checked, but what it asks for is not there yet. */
-const LATER = ['file', 'set', 'batch'] as const;
-
-/** Throws REFUSED for a flag that this version would have to ignore. */
-export function refuseLater(flags: SubmitFlags): void {
-  const flag = LATER.find((name) => flags[name] !== undefined);
-  if (flag !== undefined) throw new TqError('REFUSED', `--${flag} is not supported by this version yet`, { hint: 'nothing was submitted' });
-}
-
-function checkMaxFails(value: string | undefined): void {
-  if (value === undefined) return;
-  const [, digits, percent] = /^(\d{1,9})(%?)$/.exec(value) ?? [];
-  const n = Number(digits);
-  if (digits !== undefined && n >= 1 && (percent === '' || n <= 100)) return;
-  throw usage(`--max-fails: not a number or a percentage: ${quoted(value)}`, 'such as 3 or 10%');
+  for (const word of flags.param ?? []) {
+    if (!/^[A-Za-z_][A-Za-z0-9_-]*=/.test(word)) throw usage(`--param: not a name and a value: ${quoted(word)}`, '--param name=value');
+  }
 }

@@ -65,6 +65,8 @@ export interface Task {
   name?: string;
   queue: string;
   group?: string;
+  /** The submission that it is part of, where that has rules of its own: what its end means is asked there. */
+  submission?: string;
   priority: number;
   /** argv; with `shell` the words are `[string]` and the string goes to `shell -c`. Empty for a script or handler. */
   command: string[];

@@ -397,8 +397,8 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
   const { size } = fs.fstatSync(s.fd);
   if (size === 0) return undefined;
   const before = c.writing;
-  let done = (): void => undefined;
-  c.writing = new Promise((resolve) => (done = resolve));
+  const { promise, resolve: done } = Promise.withResolvers<void>();
+  c.writing = promise;
   try {
     await before;
     const log = (c.log ??= await openLog(w, c));
@@ -524,7 +524,7 @@ export function dropChunks(w: Worker): void {
 
 /** Gives back what has not begun of chunks that are open for long, or of all: others may have a slot free. */
 export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
-  for (const c of [...w.chunks]) {
+  for (const c of w.chunks.slice()) {
     if (c.busy || (!all && performance.now() - c.openedMs < GIVE_BACK_MS)) continue;
     const next = nextOf(c);
     if (next === undefined) continue;

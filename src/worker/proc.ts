@@ -47,6 +47,17 @@ export function networkCards(): string {
   }
 }
 
+/** Has all that was written to the file system of `dir` put on its disk. False: this machine has no way to. */
+export function syncFileSystem(dir: string): boolean {
+  try {
+    const { execFileSync } = process.getBuiltinModule('node:child_process');
+    execFileSync('sync', ['-f', dir], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Changes with every boot of the kernel; '' where that cannot be told, which equals nothing. */
 export function bootId(): string {
   return readText('/proc/sys/kernel/random/boot_id') || (factsAreCheap ? '' : run('sysctl', ['-n', 'kern.bootsessionuuid']).trim());

@@ -4,7 +4,9 @@
  */
 import { sweepWaiting } from '../queue/depend.ts';
 import { sessions } from '../queue/find.ts';
+import { ringAlarms, sweepGroups } from '../queue/groups.ts';
 import { sweepInbox } from '../queue/inbox.ts';
+import { finishIntents } from '../queue/intent.ts';
 import { sweepTmp } from '../queue/sweep.ts';
 import { holderOf, workerNames } from '../queue/registry.ts';
 import { isSetSession, judgeSession } from '../queue/session.ts';
@@ -82,9 +84,21 @@ export async function observeOthers(w: Worker): Promise<void> {
   await watchPeers(w);
   await recoverHere(w, slow);
   if ((await sweepInbox(q, w.log)) > 0) wake(w);
+  await finishBegun(w);
   if (slow) {
+    await sweepGroups(q, w.session);
     await sweepWaiting(q, performance.now() + SWEEP_MS);
     await sweepTmp(q);
+  }
+}
+
+/** Submissions and changes of groups that others did not live to finish, and groups that are late. What cannot be done now is tried again. */
+async function finishBegun(w: Worker): Promise<void> {
+  try {
+    if ((await finishIntents(w.q, w.facts, w.session)) > 0) wake(w);
+    await ringAlarms(w.q, w.session);
+  } catch (error) {
+    sayOnce(w, 'finishing what others began', error);
   }
 }
 

@@ -7,9 +7,11 @@ import { errnoOf } from '../errors.ts';
 import { retriedBetween } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
+import { settleLost } from '../queue/bury.ts';
+import { noteStart } from '../queue/groups.ts';
 import { mkdirp, isGone, isOfEntry } from '../queue/fsx.ts';
-import { baseId, randomText } from '../queue/layout.ts';
-import { readClaimed, settle, tallyBefore } from '../queue/outcome.ts';
+import { baseId, cancelName, randomText } from '../queue/layout.ts';
+import { nameIsThere, readClaimed, settle, tallyBefore } from '../queue/outcome.ts';
 import { spool, unspool } from '../queue/spool.ts';
 import { writeWhy } from '../queue/why.ts';
 import { classify, deadlineAt, decideNext, type Ended } from '../task/decide.ts';
@@ -44,6 +46,7 @@ export async function runAttempt(w: Worker, run: Run): Promise<void> {
   try {
     const task = await readClaimed(q, run.claimed.file, id);
     if (task === undefined) return;
+    if (task.submission !== undefined && (await endedWithOthers(w, run, task.submission))) return;
     if (await expired(w, run, task)) return;
     if (task.many !== undefined && (await wasEnded(w, run, task))) return;
     const element = task.many === undefined ? undefined : await elementAt(q, task, task.many);
@@ -76,6 +79,18 @@ async function openLog(w: Worker, c: Claimed): Promise<number | undefined> {
       await mkdirp(w.q.fsx, w.q.lay.runs(c.id));
     }
   }
+}
+
+/** One whose submission was ended by others since it was claimed does not begin. Otherwise the submission has begun, at the latest now. */
+async function endedWithOthers(w: Worker, run: Run, submission: string): Promise<boolean> {
+  const { q } = w;
+  const { id, attempt } = run.claimed;
+  if (await nameIsThere(q, q.lay.session(w.session), cancelName(id, attempt))) {
+    await settleLost(q, w.session, id, attempt, 'canceled before it began', true, false);
+    return true;
+  }
+  await noteStart(q, submission);
+  return false;
 }
 
 /** A task that was not to be started any more is skipped instead. */

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TqError } from '../../src/errors.ts';
-import { buildTask, refuseLater, type BuildContext, type SubmitFlags } from '../../src/task/build.ts';
+import { buildTask, type BuildContext, type SubmitFlags } from '../../src/task/build.ts';
 
 const NOW = Date.UTC(2030, 0, 31, 12, 0, 0);
 
@@ -142,10 +142,10 @@ describe('a task from flags', () => {
     [{ 'max-fails': '101%' }, '--max-fails', '101%'],
     [{ 'max-fails': '0' }, '--max-fails', '0'],
     [{ param: ['lr'] }, '--param', 'lr'],
-    [{ batch: 'file' }, '--batch', 'file'],
+    [{ 'max-fails': '3' }, '--max-fails', '3'],
     [{ name: 'a\nb' }, '--name', 'a\\nb'],
   ])('A10: %j is refused with exit 2, naming the flag and the text', (flags, flag, text) => {
-    const error = refusal(flags, flags.batch === undefined ? {} : { argv: undefined });
+    const error = refusal(flags);
     expect(error).toMatchObject({ code: 'USAGE', exit: 2 });
     expect(error.message).toContain(flag);
     expect(error.message).toContain(text);
@@ -159,25 +159,6 @@ describe('a task from flags', () => {
     expect(refusal({}, { argv: ['a', 'b\0c'] }).message).toContain("word 2 of the command holds a NUL character: 'b\\x00c'");
     expect(refusal({ comment: 'a\0' }).message).toContain('--comment');
     expect(refusal({ env: ['A=\0'] }).message).toContain('--env');
-  });
-
-  it.each<SubmitFlags>([
-    { array: '1-10' },
-    { each: '-' },
-    { 'each-json': 'f' },
-    { 'each-csv': 'f' },
-    { param: ['a=1'] },
-    { 'max-fails': '3' },
-    { 'each-worker': true },
-    { file: 'flow.yaml' },
-    { set: ['a=1'] },
-    { batch: '-' },
-  ])('%j is understood and refused as not supported yet', (flags) => {
-    const argv = flags.file === undefined && flags.batch === undefined ? ['true'] : undefined;
-    expect(() => build(flags, { argv })).not.toThrow();
-    expect(() => refuseLater(flags)).toThrow(
-      expect.objectContaining({ code: 'REFUSED', exit: 5, message: expect.stringContaining(`--${Object.keys(flags)[0]}`) }),
-    );
   });
 
   it('A3: resolves -C against the working directory, whether it exists or not', () => {

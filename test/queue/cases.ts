@@ -7,6 +7,12 @@ import { TqError } from '../../src/errors.ts';
 import { bury } from '../../src/queue/bury.ts';
 import { cancelTask } from '../../src/queue/cancel.ts';
 import { holdTask, releaseTask, removeTask, retryTask } from '../../src/queue/control.ts';
+import { newSubmission, submitBulk } from '../../src/queue/bulk.ts';
+import { serverNow } from '../../src/queue/clock.ts';
+import { groupFiles, type GroupRules } from '../../src/queue/groups.ts';
+import { carryOut, recordIntent } from '../../src/queue/intent.ts';
+import { makeId, submissionOf } from '../../src/queue/layout.ts';
+import { makeSession } from '../../src/queue/session.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { setTask, type Change } from '../../src/queue/set.ts';
 import { submitTask } from '../../src/queue/submit.ts';
@@ -82,6 +88,26 @@ async function submits(stage: Stage, p: Proc, over: Partial<TaskDraft>): Promise
   stage.id = await submit(stage, p, over);
 }
 
+/** Submits as elements 1, 2 and so on; a parent `.N` is the Nth of them. */
+async function submitMany(s: Stage, p: Proc, overs: ReadonlyArray<Partial<TaskDraft>>, rules?: GroupRules): Promise<void> {
+  const made = await newSubmission(p.q);
+  const drafts = overs.map((over) =>
+    draft({
+      ...over,
+      ...(over.after === undefined ? {} : { after: over.after.map((a) => (a.id.startsWith('.') ? { ...a, id: `${made.id}${a.id}` } : a)) }),
+      ...(rules === undefined ? {} : { submission: made.id }),
+    }),
+  );
+  const tasks = await submitBulk(p.q, made, drafts, rules === undefined ? {} : { files: groupFiles(made, drafts.length, rules) });
+  s.id = tasks[0]!.id;
+  for (const task of tasks) s.oracle.acked(task);
+}
+
+/** The states of the tasks that were made by the rules of a submission; one that came too late was committed and made void. */
+function told(s: Stage): State[] {
+  return [...s.oracle.tasks.values()].filter((k) => k.task?.name === 'told').flatMap((k) => stateOf(s, k.id) ?? []);
+}
+
 const nothing = async (): Promise<void> => undefined;
 
 export async function cancel({ oracle, world, id }: Stage, p: Proc): Promise<void> {
@@ -153,6 +179,92 @@ export const CASES: readonly Case[] = [
     ends: ['done'],
     done: ['done'],
     after: (s) => expect(['canceled', 'done']).toContain(stateOf(s, s.ids['other'])),
+  },
+  {
+    name: 'submit many',
+    before: async (s) => void (s.ids['parent'] = await ended(s, 0)),
+    verb: (s, p) =>
+      submitMany(s, p, [
+        {
+          after: [
+            { id: '.2', kind: 'after' },
+            { id: s.ids['parent']!, kind: 'after' },
+          ],
+        },
+        {},
+        { needs: { cpus: 2 } },
+        { hold: true },
+        { delayMs: 1000, lockKeys: '^k' },
+        { after: [{ id: s.ids['parent']!, kind: 'after' }] },
+      ]),
+    // Any of them may be the first that is heard of.
+    ends: ['done', 'held'],
+    done: ['done'],
+    after: (s) => {
+      const all = [1, 2, 3, 4, 5, 6].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
+      expect(all).toEqual(['done', 'done', 'done', 'held', 'done', 'done']);
+    },
+  },
+  {
+    name: 'submit many with something to be made at their end',
+    before: nothing,
+    verb: (s, p) => submitMany(s, p, [{}, {}], { success: draft({ name: 'told' }) }),
+    ends: ['done'],
+    done: ['done'],
+    after: (s) => expect(told(s)).toEqual(['done']),
+  },
+  {
+    name: 'end the last of many',
+    before: async (s) => {
+      await s.world.alone('before', (p) => submitMany(s, p, [{}, {}], { success: draft({ name: 'told' }) }));
+      await s.world.alone('worker-before', (p) => runOne(p, s.oracle, 0));
+      s.id = s.id.replace('.1', '.2');
+    },
+    verb: (s, p) => runOne(p, s.oracle, 0),
+    ends: ['done'],
+    done: ['done'],
+    after: (s) => expect(told(s)).toEqual(['done']),
+  },
+  {
+    name: 'fail one of many that is one too many',
+    before: async (s) => {
+      const rules = { maxFails: { kind: 'count', n: 1 }, failure: draft({ name: 'told' }) } as const;
+      await s.world.alone('before', (p) => submitMany(s, p, [{}, { hold: true }, { delayMs: 1000 }], rules));
+      // Whoever keeps the promise may do so in the name of all.
+      for (const n of [2, 3])
+        s.oracle.known(`${submissionOf(s.id)}.${n}`).wishes.push({ by: await s.world.process('rules'), toStep: undefined });
+    },
+    verb: (s, p) => runOne(p, s.oracle, 1),
+    // Died before it could say how it ended: lost, and tried again.
+    ends: ['failed', 'done'],
+    done: ['failed'],
+    after: (s) => {
+      const rest = [2, 3].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
+      if (stateOf(s) === 'failed') expect([...rest, ...told(s)]).toEqual(['canceled', 'canceled', 'done']);
+      else expect([...rest, ...told(s)]).toEqual(['held', 'done']);
+    },
+  },
+  {
+    name: 'cancel a group',
+    before: async (s) => {
+      await s.world.alone('before', (p) => submitMany(s, p, [{ group: 'g' }, { group: 'g', hold: true }, { group: 'g', delayMs: 1000 }]));
+    },
+    verb: async (s, p) => {
+      for (const n of [1, 2, 3]) s.oracle.wished(`${submissionOf(s.id)}.${n}`, p);
+      const id = makeId(await serverNow(p.q));
+      const intent = { action: 'cancel', group: 'g', reason: null, by: null, session: makeSession('group', p.facts, p.pid) } as const;
+      await recordIntent(p.q, id, intent);
+      await carryOut(p.q, id, intent);
+    },
+    ends: ['canceled', 'done'],
+    done: ['canceled'],
+    after: (s) => {
+      const all = [1, 2, 3].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
+      expect([
+        ['canceled', 'canceled', 'canceled'],
+        ['done', 'held', 'done'],
+      ]).toContainEqual(all);
+    },
   },
   {
     name: 'cancel a queued one',

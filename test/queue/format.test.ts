@@ -30,16 +30,25 @@ const root = path.resolve(import.meta.dirname, '../..');
 const text = fs.readFileSync(path.join(root, 'src/queue/FORMAT.md'), 'utf8');
 const kept = path.join(root, 'test/data/v1');
 
+const ID = String.raw`[0-9a-z]{10,16}(?:\.\d{1,9})?`;
+const SECOND = String.raw`[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`;
+
 /** What stands for each placeholder of the page. */
 const MEANS: Readonly<Record<string, string>> = {
   id: String.raw`[0-9a-z]{10,16}(?:\.\d{1,9}(?:-\d{1,9})?)?`,
   part: String.raw`\d{1,9}(?:-\d{1,9})?`,
-  parent: '[0-9a-z]{10,16}',
-  child: '[0-9a-z]{10,16}',
+  parent: ID,
+  child: ID,
+  element: ID,
+  submission: '[0-9a-z]{10,16}',
+  thousands: String.raw`\d{6}`,
+  ending: String.raw`\d+`,
+  verdict: '(?:success|failure|cancel)',
+  rest: '.+',
   N: String.raw`\d+`,
   G: String.raw`\d+`,
-  bucket: String.raw`[0-9a-z]{4}/[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`,
-  flat: '[0-9a-z]{6}',
+  bucket: `[0-9a-z]{4}/${SECOND}`,
+  flat: `[0-9a-z]{4}${SECOND}`,
   lane: '[A-Za-z0-9_][A-Za-z0-9._-]*(?:~[0-9a-f]{10})?',
   prio: String.raw`[pn]\d\d`,
   minute: String.raw`\d{8}T\d{4}`,
@@ -91,7 +100,7 @@ function isAbove(dir: string): boolean {
       p
         .replaceAll(/[.~+]/g, String.raw`\$&`)
         .replaceAll('<bucket4>', '[0-9a-z]{4}')
-        .replaceAll('<bucket2>', String.raw`[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`)
+        .replaceAll('<bucket2>', SECOND)
         .replaceAll(/<(\w+)>/g, (_, name: string) => MEANS[name]!),
     );
     return new RegExp(`^${pattern.join('/')}/$`).test(dir);
@@ -163,6 +172,12 @@ describe('the page', () => {
       lay.blob(`${id}.script`),
       lay.gone(id) + `/${id}.done`,
       lay.after(id) + `/6d39o5/${id}`,
+      lay.entry({ state: 'done' }, `${id}.12345`, 1),
+      lay.outcome(`${id}.12345`, 1),
+      lay.intents + `/${id}${lay.entry({ state: 'held' }, `${id}.1`, 0)}`,
+      lay.intents + `/${id}.json`,
+      lay.groups + `/${id}.json`,
+      lay.groups + `/${id}/failed/000012/${id}.12345`,
       lay.worker('node1') + `/name/g3.${session}`,
     ].map((p) => p.slice(1));
     expect(made.filter((p) => entries.filter((e) => e.re.test(p)).length !== 1)).toEqual([]);
@@ -335,6 +350,24 @@ describe('a living queue', () => {
     await farm.ok(['cancel', unwanted]);
     const [follow] = (await farm.reaches(steps, 'failed')).followUps;
     await farm.reaches(follow!.id, 'done');
+    expect(undescribed(farm.queue)).toEqual([]);
+    const rules = ['--max-fails', '2', '--on-failure', 'true', '--deadline', '1h', '-g', 'many', '-q', 'other'];
+    const tasks = [
+      { command: 'exit 1' },
+      { command: 'true', after: parent, 'lock-keys': '^y' },
+      { command: 'true', in: '1h' },
+      { command: 'true', hold: true },
+    ];
+    const input = tasks.map((task) => JSON.stringify(task)).join('\n');
+    const many = (await farm.ok(['submit', '--batch', '-', ...rules], { input })).split('.')[0]!;
+    await farm.reaches(`${many}.1`, 'failed');
+    await farm.reaches(`${many}.2`, 'done');
+    expect(undescribed(farm.queue)).toEqual([]);
+    await farm.ok(['group', 'cancel', 'many']);
+    await until(
+      () => pathsIn(farm.queue).some((p) => p.startsWith(`groups/${many}/ended/`)),
+      () => 'the end of the group is noted',
+    );
     expect(undescribed(farm.queue)).toEqual([]);
     expect(undescribed(farm.dir)).not.toEqual([]);
   });

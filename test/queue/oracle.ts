@@ -214,7 +214,7 @@ export class Oracle {
 
   private saw(call: Call, echo: boolean): void {
     const { op, path, target, proc } = call;
-    if (op === 'rename') this.moved(proc, path, target!, echo);
+    if (op === 'rename') this.renamed(proc, path, target!, echo);
     else if (op === 'unlink') this.unlinked(path);
     else if (op === 'link') this.linked(path);
     else if (op === 'create' || op === 'open') this.made(proc, path);
@@ -228,7 +228,7 @@ export class Oracle {
   }
 
   private made(proc: Proc, path: string): void {
-    const m = /^runs\/.*\/([0-9a-z]+)\.a(\d+)\.(log|retried)$/.exec(path);
+    const m = /^runs\/.*\/([0-9a-z]+(?:\.\d+)?)\.a(\d+)\.(log|retried)$/.exec(path);
     if (m !== null) {
       if (m[3] === 'log') this.logs.set(`${m[1]}.a${m[2]}`, proc);
       else this.known(m[1]!).retried.add(Number(m[2]));
@@ -240,7 +240,7 @@ export class Oracle {
   }
 
   private linked(path: string): void {
-    const m = /^runs\/.*\/([0-9a-z]+)\.a(\d+)\.json$/.exec(path);
+    const m = /^runs\/.*\/([0-9a-z]+(?:\.\d+)?)\.a(\d+)\.json$/.exec(path);
     if (m === null) return;
     const k = this.known(m[1]!);
     this.published++;
@@ -259,6 +259,17 @@ export class Oracle {
     const k = this.known(spot.id);
     k.spots.delete(path);
     this.checkOne(k);
+  }
+
+  /** A directory takes what is in it along. */
+  private renamed(proc: Proc, from: string, to: string, echo: boolean): void {
+    const at = this.world.absolute(to);
+    if (!/^(?:tmp|intents)\//.test(from) || !fs.existsSync(at) || !fs.statSync(at).isDirectory()) return this.moved(proc, from, to, echo);
+    for (const e of fs.readdirSync(at, { recursive: true, withFileTypes: true })) {
+      if (e.isDirectory()) continue;
+      const name = `${e.parentPath}/${e.name}`.slice(at.length);
+      this.moved(proc, `${from}${name}`, `${to}${name}`, echo);
+    }
   }
 
   private moved(proc: Proc, from: string, to: string, echo: boolean): void {
@@ -462,6 +473,7 @@ export class Oracle {
       }
     };
     for (const state of STATES) walk(state);
+    if (fs.existsSync(this.world.absolute('intents'))) walk('intents');
     const believed = new Set([...this.tasks.values()].flatMap((k) => [...k.spots.keys()]));
     for (const path of onDisk) if (!believed.has(path)) throw new Violation(`${path} is there and nobody moved it there`);
     for (const path of believed) if (!onDisk.has(path)) throw new Violation(`${path} is not there and nobody moved it away`);
@@ -477,6 +489,9 @@ interface Found extends Spot {
   dueAt: number | undefined;
 }
 
+/** What is committed and not yet published counts as where it will be. */
+const COMMITTED = /^intents\/[^/]+\//;
+
 function stateOf(path: string): State | undefined {
   const top = path.slice(0, path.indexOf('/'));
   return (STATES as readonly string[]).includes(top) ? (top as State) : undefined;
@@ -484,9 +499,10 @@ function stateOf(path: string): State | undefined {
 
 /** A path as a task's entry, or undefined. */
 export function spotAt(path: string): Found | undefined {
-  const state = stateOf(path);
+  const place = path.replace(COMMITTED, '');
+  const state = stateOf(place);
   if (state === undefined) return undefined;
-  const parts = path.split('/');
+  const parts = place.split('/');
   const e = parseEntry(parts.at(-1)!);
   if (e === undefined || e.cancel) return undefined;
   const dueAt = state === 'delayed' ? parseDueMinute(parts[1]!)! + parseDueSecond(parts[2]!)! : undefined;

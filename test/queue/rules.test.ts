@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { TqError } from '../../src/errors.ts';
+import { newSubmission, publishSubmission, submitBulk } from '../../src/queue/bulk.ts';
 import { bury } from '../../src/queue/bury.ts';
 import { cancelTask, carryCancel, readCancel } from '../../src/queue/cancel.ts';
 import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
@@ -14,6 +15,8 @@ import { holdTask, releaseTask, retryTask } from '../../src/queue/control.ts';
 import { sweepWaiting, tryRelease } from '../../src/queue/depend.ts';
 import { locate } from '../../src/queue/find.ts';
 import { mkdirp } from '../../src/queue/fsx.ts';
+import { carryOut, finishIntents, recordIntent, type Intent } from '../../src/queue/intent.ts';
+import { makeId } from '../../src/queue/layout.ts';
 import { sweepKeys } from '../../src/queue/keys.ts';
 import { giveBack, removeLimit, setLimit, standing, sweepMutexes, takeShares, type Share, type Want } from '../../src/queue/limits.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
@@ -29,7 +32,7 @@ import type { TaskDraft } from '../../src/task/build.ts';
 import { newTally } from '../../src/task/decide.ts';
 import type { Next, Outcome } from '../../src/task/types.ts';
 import { cancel, dead, ended, given, stateOf, submit, type Stage } from './cases.ts';
-import { type Call, type Job, type Proc, World, type WorldOptions } from './harness.ts';
+import { draft, type Call, type Job, type Proc, World, type WorldOptions } from './harness.ts';
 import { keyDir, Oracle, type Known } from './oracle.ts';
 import { beginSome, keep, recover, runOne, work, workOff } from './sim-worker.ts';
 
@@ -1445,5 +1448,118 @@ describe('steps of an attempt', () => {
       return [before, await finished(4), await finished(6)];
     });
     expect(steps).toEqual([[1, 2], [], [1]]);
+  });
+});
+
+describe('submissions of many', () => {
+  const seeds = Array.from({ length: 12 }, (_, i) => i + 1);
+
+  /** Everything that was begun goes on, one call at a time as the seed says, until nobody has anything left to do. */
+  async function interleave(s: Stage, jobs: ReadonlyArray<Job<unknown>>): Promise<void> {
+    while (jobs.some((job) => job.result.kind === 'open')) await s.world.step();
+    for (const { result } of jobs) if (result.kind === 'error') throw result.error;
+  }
+
+  it.each([false, true])('any number may publish one at the same time, and workers claim what is there (network %s)', async (network) => {
+    for (const seed of seeds) {
+      const s = await begin({ seed, network });
+      const parent = await given(s);
+      const jobs: Array<Job<unknown>> = [];
+      const submitter = await stopAt(s, 'submitter', (p) => submitSome(s, p, parent), isMove('intents/'));
+      jobs.push(submitter);
+      // What is committed is submitted, whatever becomes of its submitter.
+      const id = namesIn(s, 'intents')[0]!;
+      for (const name of ['helper1', 'helper2']) jobs.push(await s.world.spawn(name, (p) => publishSubmission(p.q, id)));
+      jobs.push(await s.world.spawn('worker', (p) => runOne(p, s.oracle, 0)));
+      if (seed % 2 === 0) s.world.crash(submitter.proc);
+      await interleave(
+        s,
+        jobs.filter((job) => job.proc.status !== 'crashed'),
+      );
+      expect(namesIn(s, 'intents')).toEqual([]);
+      await recover(s.world, s.oracle);
+      expect([1, 2, 3, 4].map((n) => stateOf(s, `${id}.${n}`))).toEqual(['done', 'done', 'held', 'done']);
+    }
+  });
+
+  async function submitSome(s: Stage, p: Proc, parent: string): Promise<void> {
+    const made = await newSubmission(p.q);
+    const after = (id: string): TaskDraft => draft({ after: [{ id, kind: 'after' }] });
+    const tasks = await submitBulk(p.q, made, [after(`${made.id}.2`), draft(), draft({ hold: true }), after(parent)]);
+    for (const task of tasks) s.oracle.acked(task);
+  }
+
+  it('what must be made once is made once, however many are at it', async () => {
+    for (const seed of seeds) {
+      const s = await begin({ seed, network: seed % 2 === 0 });
+      const make = async (p: Proc): Promise<void> => {
+        const made = await newSubmission(p.q);
+        await submitBulk(p.q, made, [draft({ name: 'once' })], { once: { name: 'groups/mark', data: `${made.id}\n` } });
+      };
+      const jobs = [await s.world.spawn('a', make), await s.world.spawn('b', make), await s.world.spawn('c', make)];
+      if (seed % 3 === 0) {
+        for (let n = 0; n < seed * 5; n++) await s.world.step();
+        if (jobs[0]!.result.kind === 'open') s.world.crash(jobs[0]!.proc);
+      }
+      await interleave(
+        s,
+        jobs.filter((job) => job.proc.status !== 'crashed'),
+      );
+      await recover(s.world, s.oracle);
+      const states = [...s.oracle.tasks.values()].flatMap((k) => stateOf(s, k.id) ?? []);
+      expect(states).toEqual(['done']);
+      expect(namesIn(s, 'intents')).toEqual([]);
+    }
+  });
+
+  it('a tree whose beginning was swept is not committed', async () => {
+    const s = await begin();
+    const parent = await given(s);
+    const submitter = await stopAt(
+      s,
+      'submitter',
+      (p) => submitSome(s, p, parent),
+      (c) => c.op === 'create' && c.path.endsWith('.3.a0.json'),
+    );
+    s.world.advance(2 * 3_600_000);
+    await s.world.alone('sweeper', (p) => sweepTmp(p.q));
+    await s.world.finish(submitter);
+    expect(submitter.result.kind).toBe('error');
+    expect([namesIn(s, 'intents'), s.oracle.tasks.size]).toEqual([[], 1]);
+  });
+
+  it('one that was swept whole before its commit is taken back', async () => {
+    const s = await begin();
+    const parent = await given(s);
+    const submitter = await stopAt(s, 'submitter', (p) => submitSome(s, p, parent), isMove('tmp/', 'intents/'));
+    s.world.advance(2 * 3_600_000);
+    await s.world.alone('sweeper', (p) => sweepTmp(p.q));
+    expect(namesIn(s, 'swept')).toHaveLength(1);
+    await goOn(s, submitter);
+    await recover(s.world, s.oracle);
+    expect(s.oracle.tasks.size).toBe(5);
+  });
+
+  it('a change of a group is finished by others when its owner has died, and not before', async () => {
+    const s = await begin();
+    const ids = [await given(s, { group: 'g' }), await given(s, { group: 'g', hold: true }), await given(s, { group: 'g' })];
+    const owner = await stopAt(
+      s,
+      'owner',
+      async (p) => {
+        for (const id of ids) s.oracle.wished(id, p);
+        const intent: Intent = { action: 'cancel', group: 'g', reason: null, by: null, session: makeSession('group', p.facts, p.pid) };
+        const id = makeId(await serverNow(p.q));
+        await recordIntent(p.q, id, intent);
+        await carryOut(p.q, id, intent);
+      },
+      isMove('queued/', 'canceled/'),
+    );
+    expect(await s.world.alone('early', (p) => finishIntents(p.q, p.facts))).toBe(0);
+    s.world.crash(owner.proc);
+    const later = await given(s, { group: 'g', hold: true });
+    expect(await s.world.alone('helper', (p) => finishIntents(p.q, p.facts))).toBe(1);
+    expect([...ids, later].map((id) => stateOf(s, id))).toEqual(['canceled', 'canceled', 'canceled', 'held']);
+    expect(namesIn(s, 'intents')).toEqual([]);
   });
 });

@@ -8,6 +8,8 @@ import { bury, settleLost } from '../../src/queue/bury.ts';
 import { carryCancel } from '../../src/queue/cancel.ts';
 import { sweepWaiting } from '../../src/queue/depend.ts';
 import { sessions } from '../../src/queue/find.ts';
+import { sweepGroups } from '../../src/queue/groups.ts';
+import { finishIntents } from '../../src/queue/intent.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
 import { serverNow } from '../../src/queue/clock.ts';
@@ -73,6 +75,8 @@ export async function work(p: Proc, oracle: Oracle, wishes: WorkerWishes): Promi
 /** Burials by proof, due tasks, waiting ones: what each living worker does for all. */
 export async function keep(p: Proc): Promise<void> {
   await buryDead(p);
+  await finishIntents(p.q, p.facts);
+  await sweepGroups(p.q, 'keeper');
   await promoteDue(p.q);
   await sweepWaiting(p.q);
 }

@@ -3,6 +3,7 @@
  * the steps that workers take themselves, or a move to `quarantine/`, so nothing is lost by it.
  */
 import { examineGround } from './ground.ts';
+import { examineIntents } from './intents.ts';
 import { examineSessions } from './sessions.ts';
 import { examineTasks } from './tasks.ts';
 import type { Examination, Finding } from './finding.ts';
@@ -11,6 +12,7 @@ import type { Examination, Finding } from './finding.ts';
 export async function examine(options: Omit<Examination, 'findings'>): Promise<Finding[]> {
   const x: Examination = { ...options, findings: [] };
   await examineGround(x);
+  await examineIntents(x);
   // First what the dead hold: with `--fix` their tasks are back before the tasks are examined.
   await examineSessions(x);
   await examineTasks(x);

@@ -479,7 +479,7 @@ interface Room {
   place(parts: readonly string[]): Place | undefined;
 }
 
-const BUCKET = [/^[0-9a-z]{4}$/, /^[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d+)?$/];
+const BUCKET = [/^[0-9a-z]{4}$/, /^[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?$/];
 
 const ROOMS: readonly Room[] = [
   {

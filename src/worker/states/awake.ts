@@ -5,6 +5,8 @@ import { claim, distrustListings, emptyWindow, RevokedError, type Candidate, typ
 import { entriesOf, dues } from '../../queue/find.ts';
 import { isTrue } from '../../queue/follow.ts';
 import { sweepWaiting } from '../../queue/depend.ts';
+import { sweepGroups } from '../../queue/groups.ts';
+import { finishIntents } from '../../queue/intent.ts';
 import { promoteDue } from '../../queue/promote.ts';
 import { readOutcome, readTaskAt } from '../../queue/outcome.ts';
 import { serverNow } from '../../queue/clock.ts';
@@ -25,7 +27,7 @@ import { admits, considerRoom, noteRoom, reservedFor } from '../reserve.ts';
 import { freeMemory } from '../resources.ts';
 import { beginLook, endLook, laneHasShares, lanesInWait, passShares, returnIdle, takeFor } from '../shares.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
-import { endRun, freeSlots, jittered, pause, wake, type Run, type Worker } from '../worker.ts';
+import { endRun, freeSlots, jittered, pause, sayOnce, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
 import type { Needs } from '../../task/types.ts';
 
@@ -491,6 +493,12 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   const { q } = w;
   w.window = emptyWindow();
   distrustListings(q);
+  try {
+    await finishIntents(q, w.facts, w.session);
+    await sweepGroups(q, w.session);
+  } catch (error) {
+    sayOnce(w, 'finishing what others began', error);
+  }
   await promoteDue(q);
   // What a crash left half released is found here at the latest: nobody may come after this worker.
   await sweepWaiting(q, performance.now() + LAST_SWEEP_MS);
