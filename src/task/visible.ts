@@ -4,10 +4,11 @@
  */
 
 /**
- * Control characters, format characters (bidi, zero width, tags, soft hyphen), line and paragraph separators, lone surrogates.
+ * Control characters, format characters (bidi, zero width, tags and what is reserved beside them, soft hyphen), line and paragraph
+ * separators, lone surrogates.
  * The number signs of Arabic, Syriac and Kaithi are format characters by class, yet are seen and harmless.
  */
-const UNSAFE = /(?![\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const UNSAFE = /(?![\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u{e0000}-\u{e00ff}]/gu;
 
 /** Enough to recognise any text by. */
 const QUOTED_COLUMNS = 120;
