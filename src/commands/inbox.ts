@@ -21,7 +21,7 @@ export async function submitFromInbox(queue: Queue, text: string, owner: number,
   }
   if (flags.cwd !== undefined && !path.isAbsolute(flags.cwd)) throw usage(`inbox: cwd is not an absolute path: ${flags.cwd}`);
   const draft = buildTask(flags, { now: system.now(), cwd: '/', env: system.env, user: userOf(owner), host: system.host(), argv });
-  const many = (await import('./items.ts')).manyOf(flags, system, () => []);
+  const many = (await import('./items.ts')).manyOf(flags, system);
   if (many?.items !== undefined) throw usage('inbox: what names a file of the submitter cannot be read here: give array or param');
   if (many !== undefined) draft.many = many.many;
   await submitTask(queue, draft, id);

@@ -1,6 +1,6 @@
 /**
- * Submissions of many elements: `--array`, `--each`, `--each-json`, `--each-csv`, `--param`, `--each-worker`. The files that they name
- * are read here, checked whole, and become one JSON text for each element; nothing is written before every line is understood.
+ * Submissions of many elements: `--array`, `--each`, `--each-json`, `--each-csv`, `--param`. The files that they name are read here,
+ * checked whole, and become one JSON text for each element; nothing is written before every line is understood.
  */
 import fs from 'node:fs';
 import { TqError, usage } from '../errors.ts';
@@ -20,7 +20,7 @@ export interface ManyDraft {
 const WAYS = ['array', 'each', 'each-json', 'each-csv', 'param', 'each-worker'] as const;
 
 /** Undefined: one task. Throws USAGE naming flag, file and line; REFUSED for a file without elements. */
-export function manyOf(flags: SubmitFlags, system: System, workers: () => readonly string[]): ManyDraft | undefined {
+export function manyOf(flags: SubmitFlags, system: System): ManyDraft | undefined {
   const ways = WAYS.filter((way) => flags[way] !== undefined);
   if (ways.length > 1)
     throw usage(`${ways.map((way) => `--${way}`).join(' and ')} exclude each other`, 'one submission has one kind of elements');
@@ -29,22 +29,19 @@ export function manyOf(flags: SubmitFlags, system: System, workers: () => readon
     throw usage(`--max-fails ${quoted(flags['max-fails'])} goes with --array, --each, --param, --batch or -f`);
   }
   if (way === undefined) return undefined;
-  const draft = elements(way, flags, system, workers);
+  const draft = elements(way, flags, system);
   if (flags['max-fails'] !== undefined) draft.many.maxFails = parseMaxFails(flags['max-fails']);
   return draft;
 }
 
-function elements(way: (typeof WAYS)[number], flags: SubmitFlags, system: System, workers: () => readonly string[]): ManyDraft {
+function elements(way: (typeof WAYS)[number], flags: SubmitFlags, system: System): ManyDraft {
   switch (way) {
     case 'array':
       return { many: manyOfArray(flags.array!, flags.chunk === undefined ? undefined : Number(flags.chunk)) };
     case 'param':
       return { many: manyOfParams(flags.param!) };
-    case 'each-worker': {
-      const names = [...workers()];
-      if (names.length === 0) throw new TqError('REFUSED', '--each-worker: no worker is alive', { hint: 'tq worker ls' });
-      return { many: { numbers: oneTo(names.length), size: names.length, workers: names } };
-    }
+    case 'each-worker':
+      throw usage('--each-worker goes with tq submit: it is for the workers that are alive at that moment');
     case 'each':
       return withItems(
         'lines',

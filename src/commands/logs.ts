@@ -2,7 +2,7 @@
  * `tq logs`: what a task printed, byte for byte.
  */
 import { EXIT, TqError, usage } from '../errors.ts';
-import { printError, printJson, writeAll } from '../print.ts';
+import { printError, printJson } from '../print.ts';
 import { elementAt } from '../queue/array-view.ts';
 import { elementsIn, findElement, readArray } from '../queue/array.ts';
 import type { Located } from '../queue/find.ts';
@@ -10,8 +10,10 @@ import { attemptsWithLogs, keptOutput, readSlice } from '../queue/logs.ts';
 import type { Queue } from '../queue/open.ts';
 import { quoted } from '../task/visible.ts';
 import { IDS } from './flags/filter.ts';
-import { follow, newReader, pathOf, type FollowOptions, type Sink, type Stream } from './follow.ts';
+import { followArray } from './follow-array.ts';
+import { follow, newReader, pathOf, type FollowOptions, type Stream } from './follow.ts';
 import { interruptible } from './interrupt.ts';
+import { plain, prefixed, type Prefixed } from './prefixed.ts';
 import { exitOfMissing, readTaskQuietly, select } from './select.ts';
 import { defineCommand, type Ctx, type FlagsOf } from './spec.ts';
 
@@ -52,7 +54,11 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
   const selection = await select(ctx, { verb: 'logs', words: ctx.args, none: 'usage', filters: false });
   const q = await ctx.queue();
   for (const error of selection.missing) printError(error, error.exit, ctx.json, io);
-  const tasks = (await Promise.all(selection.tasks.map((s) => elementsWithLogs(q, s.at)))).flat();
+  // Followed, an array is one: elements begin while it is.
+  const tasks =
+    flags.follow === true
+      ? selection.tasks.map((s) => s.at)
+      : (await Promise.all(selection.tasks.map((s) => elementsWithLogs(q, s.at)))).flat();
   const alone = selection.tasks.length + selection.missing.length === 1 && tasks.every((at) => at.part !== 'array') && tasks.length <= 1;
   const asked: Stream | undefined = flags.stderr === true ? 'stderr' : flags.stdout === true ? 'stdout' : undefined;
   const options = {
@@ -102,6 +108,10 @@ async function logs(ctx: Ctx<Flags>): Promise<number> {
       await Promise.all(
         tasks.map((at) =>
           one(at, async (streams) => {
+            if (at.part === 'array') {
+              await followArray(q, at.id, ctx.system, { ...options, streams, sinkOf: (id) => prefixed(`${id} | `, asked), signal });
+              return;
+            }
             const { sink, finish } = sinkFor(at);
             const followed: FollowOptions = { ...options, streams, sink, between: finish, signal, together: tasks.length };
             const end = await follow(q, at.id, ctx.system, followed);
@@ -189,60 +199,6 @@ async function printPaths(
   if (ctx.json) printJson(paths, ctx.io);
   else for (const path of paths) ctx.io.out(`${path}\n`);
   return failures;
-}
-
-interface Prefixed {
-  sink: Sink;
-  /** Hands on what is left of a last line without its end. */
-  finish(): void;
-}
-
-/** A stream that was asked for goes to stdout, whichever it is. */
-function plain(asked: Stream | undefined): Prefixed {
-  return { sink: (stream, piece) => writeAll(fdOf(stream, asked), piece), finish: () => undefined };
-}
-
-function fdOf(stream: Stream, asked: Stream | undefined): 1 | 2 {
-  return stream === 'stderr' && asked === undefined ? 2 : 1;
-}
-
-const NEWLINE = 0x0a;
-/** A line that does not end is cut there, so that a program that never writes one is seen, too. */
-const LONGEST_LINE_BYTES = 1_048_576;
-
-/** Whole lines, each with its task: a line that comes in two pieces is joined first. */
-function prefixed(prefix: string, asked: Stream | undefined): Prefixed {
-  const head = Buffer.from(prefix);
-  const rest: Record<Stream, Buffer> = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
-  const write = (stream: Stream, whole: Buffer): boolean => {
-    const parts: Uint8Array[] = [];
-    for (let at = 0; at < whole.length;) {
-      const newline = whole.indexOf(NEWLINE, at);
-      const end = newline < 0 ? whole.length : newline + 1;
-      parts.push(head, whole.subarray(at, end));
-      at = end;
-    }
-    return parts.length === 0 || writeAll(fdOf(stream, asked), Buffer.concat(parts));
-  };
-  return {
-    sink(stream, piece) {
-      const all = Buffer.concat([rest[stream], piece]);
-      const end = all.lastIndexOf(NEWLINE) + 1;
-      rest[stream] = all.subarray(end);
-      const open = write(stream, all.subarray(0, end));
-      if (rest[stream].length < LONGEST_LINE_BYTES) return open;
-      const long = Buffer.concat([rest[stream], Buffer.of(NEWLINE)]);
-      rest[stream] = Buffer.alloc(0);
-      return write(stream, long) && open;
-    },
-    finish() {
-      for (const stream of ['stdout', 'stderr'] as const) {
-        const last = rest[stream];
-        rest[stream] = Buffer.alloc(0);
-        if (last.length > 0) write(stream, Buffer.concat([last, Buffer.of(NEWLINE)]));
-      }
-    },
-  };
 }
 
 function number(text: string | undefined, flag: string, least: number): number | undefined {

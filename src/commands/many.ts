@@ -1,6 +1,6 @@
 /**
- * `tq submit --batch` and `-f`: many tasks in one submission, all of them or none. Everything is read and checked before anything
- * is written; a message names the line, or the file, the task and the key.
+ * `tq submit --batch`, `-f` and `--each-worker`: many tasks in one submission, all of them or none. Everything is read and checked
+ * before anything is written; a message names the line, or the file, the task and the key.
  */
 import { TqError, usage } from '../errors.ts';
 import { printJson } from '../print.ts';
@@ -10,7 +10,7 @@ import type { GroupRules } from '../queue/groups.ts';
 import { expectWork, type System } from '../system.ts';
 import type { Rules, Workflow } from '../flow/workflow.ts';
 import type { SubmitFlags, TaskDraft } from '../task/build.ts';
-import { numbersIn } from '../task/array.ts';
+import { numbersIn, oneTo } from '../task/array.ts';
 import { parseDuration } from '../task/duration.ts';
 import { elementOf, MOST } from '../task/many.ts';
 import { parseMaxFails } from '../task/max-fails.ts';
@@ -44,7 +44,7 @@ export async function submitMany(ctx: Many): Promise<number> {
   expectWork();
   checkFlags(ctx);
   const system = frozen(ctx.system);
-  const plan = flags.batch === undefined ? await planFlow(ctx, system) : await planBatch(ctx, system);
+  const plan = await (flags.batch !== undefined ? planBatch : flags.file !== undefined ? planFlow : planWorkers)(ctx, system);
   const q = await ctx.queue();
   const { elementOf: taskOf, newSubmission, submitBulk } = await import('../queue/bulk.ts');
   const { groupFiles } = await import('../queue/groups.ts');
@@ -76,6 +76,10 @@ export async function submitMany(ctx: Many): Promise<number> {
 function checkFlags({ flags, command }: Many): void {
   if (flags.batch !== undefined && flags.file !== undefined) throw usage(`--batch and --file ${quoted(flags.file)} exclude each other`);
   if (flags.set !== undefined && flags.file === undefined) throw usage(`--set ${quoted(flags.set[0]!)} goes with -f`);
+  if (flags['each-worker'] === true) {
+    checkEachWorker(flags);
+    return;
+  }
   const one = flags.batch === undefined ? '--file' : '--batch';
   if (flags.batch !== undefined && flags.batch !== '-') throw usage(`--batch: only - (standard input) is read: ${quoted(flags.batch)}`);
   if (command !== undefined) throw usage(`${one} and a command after -- exclude each other`, 'the tasks say themselves what they run');
@@ -83,6 +87,15 @@ function checkFlags({ flags, command }: Many): void {
   for (const name of PER_TASK) {
     if (flags[name] !== undefined) throw usage(`--${name} is for a single task: it cannot go with ${one}`);
   }
+}
+
+/** One command for each worker: nothing else may make many of it, or say where it runs. */
+function checkEachWorker(flags: SubmitFlags): void {
+  const other = (['batch', 'file', 'array', 'each', 'each-json', 'each-csv', 'param', 'worker'] as const).find((name) => flags[name] !== undefined);
+  if (other !== undefined) throw usage(`--each-worker and --${other} exclude each other`);
+  if (flags.follow === true) throw usage('--each-worker and --follow exclude each other', 'tq logs -f ID follows all of them');
+  if (flags.key !== undefined)
+    throw new TqError('REFUSED', '--key is for a single task: it cannot go with --each-worker', { hint: 'nothing was submitted' });
 }
 
 /** What only a task itself can say. */
@@ -137,6 +150,29 @@ async function planBatch(ctx: Many, system: System): Promise<Plan> {
     rows.push({ draft, inside: [] });
   }
   return { rows, rules: await rulesOf({}, ctx.flags, base, ctx.flags.group, '--batch', system) };
+}
+
+/** The command once for each worker that is alive, `{}` and `TQ_ITEM` being its name. */
+async function planWorkers(ctx: Many, system: System): Promise<Plan> {
+  const { 'each-worker': _each, ...base } = baseOf(ctx.flags);
+  const draft = await draftOf(base, ctx.command, system);
+  if (draft.worker !== undefined || draft.many !== undefined)
+    throw usage('--each-worker: the script asks for a worker, or for many elements, itself');
+  if (draft.after !== undefined) draft.after = await (await import('./parents.ts')).wholeParents(ctx as unknown as Ctx, draft.after);
+  const { sights } = await import('../worker/sight.ts');
+  const names = (await sights(await ctx.queue())).filter((s) => s.alive).map((s) => s.file.name);
+  if (names.length === 0)
+    throw new TqError('REFUSED', '--each-worker: no worker is alive', { hint: 'tq worker starts one; nothing was submitted' });
+  const many: TaskDraft = {
+    ...draft,
+    many: { numbers: oneTo(names.length), size: names.length, items: { blob: '', of: 'lines' } },
+    items: names.map((name) => JSON.stringify(name)),
+  };
+  const rows = expanded([{ draft: many, inside: [] }]);
+  return {
+    rows: rows.map((row, i) => ({ ...row, draft: { ...row.draft, worker: names[i]! } })),
+    rules: await rulesOf({}, ctx.flags, base, ctx.flags.group, '--each-worker', system),
+  };
 }
 
 function parseLine(line: string, where: string): unknown {

@@ -4,7 +4,7 @@
  */
 import { EXIT, TqError } from '../errors.ts';
 import { printJson, writeAll } from '../print.ts';
-import { locate } from '../queue/find.ts';
+import { locateAny } from '../queue/array-view.ts';
 import type { Queue } from '../queue/open.ts';
 import { viewTask } from '../queue/read.ts';
 import { preview, submitTask } from '../queue/submit.ts';
@@ -15,9 +15,10 @@ import { unable } from '../worker/obstacle.ts';
 import { isAwake, sights } from '../worker/sight.ts';
 import { ownCode } from './describe.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
-import { follow } from './follow.ts';
+import { follow, type Followed } from './follow.ts';
 import { interruptible } from './interrupt.ts';
 import { wholeParents } from './parents.ts';
+import type { Prefixed } from './prefixed.ts';
 import { defineCommand, type Ctx } from './spec.ts';
 import { draftOf } from './submit.ts';
 import { untilEnded } from './wait.ts';
@@ -58,10 +59,11 @@ export async function submitAndFollow(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue,
   if (task.needs !== undefined || task.limits !== undefined) await (await import('./remarks.ts')).remarkOn(q, task, ctx.io);
   if (existing === true) ctx.io.err(`tq: ${id} has this key already: following it`);
   const able = await someoneCan(q, task);
-  if (here && able !== 'yes') return runItHere(ctx, q, id);
+  if (here && able !== 'yes') return runItHere(ctx, q, id, task.many !== undefined);
   if (able !== 'yes' && (await waits(q, id))) ctx.io.err(`tq: ${id} waits for a worker: ${able}`);
   return interruptible(ctx, [id], async (signal) => {
     const streams = task.split ? (['stdout', 'stderr'] as const) : (['stdout'] as const);
+    if (task.many !== undefined) return (await handOnElements(q, id, ctx.system, signal)) === 'aborted' ? EXIT.no : codeOf(q, id);
     const end = await follow(q, id, ctx.system, { streams, all: existing !== true, sink: handOn, signal });
     return end === 'aborted' ? EXIT.no : codeOf(q, id);
   });
@@ -70,7 +72,7 @@ export async function submitAndFollow(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue,
 /** Waits for a task that was just submitted; its own code. */
 export async function waitForIt(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string): Promise<number> {
   return interruptible(ctx, [id], async (signal) => {
-    const at = await locate(q, id);
+    const at = await locateAny(q, id);
     if (at === undefined) return codeOf(q, id);
     await untilEnded(q, [{ id, at }], ctx, { signal });
     return signal.aborted ? EXIT.no : codeOf(q, id);
@@ -78,12 +80,14 @@ export async function waitForIt(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: s
 }
 
 /** A worker for this one task, in this process; Ctrl-C is the worker's. */
-async function runItHere(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string): Promise<number> {
+async function runItHere(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string, many: boolean): Promise<number> {
   const { runHere } = await import('./worker.ts');
   const left = new AbortController();
-  const following = follow(q, id, ctx.system, { streams: ['stdout', 'stderr'], all: true, sink: handOn, signal: left.signal });
+  const following = many
+    ? handOnElements(q, id, ctx.system, left.signal)
+    : follow(q, id, ctx.system, { streams: ['stdout', 'stderr'], all: true, sink: handOn, signal: left.signal });
   await runHere(q, id, ctx.system, ctx.io);
-  const at = await locate(q, id);
+  const at = await locateAny(q, id);
   if (at !== undefined && !isTerminal(at.state)) {
     // The worker was told to leave, or the task waits for something that it does not wait for.
     left.abort();
@@ -94,6 +98,13 @@ async function runItHere(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string):
   }
   await following;
   return codeOf(q, id);
+}
+
+/** The output of all elements of an array, each line with its element. */
+async function handOnElements(q: Queue, id: string, system: Ctx['system'], signal: AbortSignal): Promise<Followed> {
+  const [{ followArray }, { prefixed }] = await Promise.all([import('./follow-array.ts'), import('./prefixed.ts')]);
+  const sinkOf = (element: string): Prefixed => prefixed(`${element} | `, undefined);
+  return followArray(q, id, system, { streams: ['stdout', 'stderr'], all: true, sinkOf, signal });
 }
 
 /** A reader that went away ends the output, not the waiting: the task's code is what the caller asked for. */
@@ -119,5 +130,5 @@ async function someoneCan(q: Queue, task: Task): Promise<string> {
 
 /** Held, delayed or waiting for others it does not wait for a worker yet. */
 async function waits(q: Queue, id: string): Promise<boolean> {
-  return (await locate(q, id))?.state === 'queued';
+  return (await locateAny(q, id))?.state === 'queued';
 }

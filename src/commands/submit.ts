@@ -30,6 +30,8 @@ export const command = defineCommand({
       text: 'the last try, and a task for when that fails too',
     },
     { command: 'tq submit --batch - < tasks.ndjson', text: 'many tasks, one object with these flags a line; all of them or none' },
+    { command: "tq submit --array 1-100%4 -- ./frame.sh '{}'", text: 'a hundred elements of one submission, four at once' },
+    { command: 'tq submit --each-worker -- ./clean-scratch.sh', text: 'once on each worker that is alive' },
     { command: 'tq submit -f render.ts --set frames=1-100', text: 'a workflow, made by a program with settings' },
     { command: 'tq submit --script job.sh -- input.csv', text: 'a script with its own #TQ lines, and its argument' },
   ],
@@ -38,7 +40,7 @@ export const command = defineCommand({
   tail: 'command',
   passesCode: ['wait', 'follow'],
   async run(ctx) {
-    if (ctx.flags.batch !== undefined || ctx.flags.file !== undefined || ctx.flags.set !== undefined) {
+    if (MANY_TASKS.some((name) => ctx.flags[name] !== undefined)) {
       return (await import('./many.ts')).submitMany(ctx);
     }
     const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
@@ -64,6 +66,9 @@ export const command = defineCommand({
   },
 });
 
+/** What makes one submission of many tasks. */
+const MANY_TASKS = ['batch', 'file', 'set', 'each-worker'] as const;
+
 /** The task that these flags describe. Reads the files that they name; writes nothing. */
 export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: System): Promise<TaskDraft> {
   const bulk = (['batch', 'file', 'set'] as const).find((name) => given[name] !== undefined);
@@ -77,7 +82,7 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
   }
   if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
   const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
-  const many = manyFlags(flags) ? (await import('./items.ts')).manyOf(flags, system, () => []) : undefined;
+  const many = manyFlags(flags) ? (await import('./items.ts')).manyOf(flags, system) : undefined;
   const draft = buildTask(flags, {
     now: system.now(),
     cwd: system.cwd(),
@@ -90,7 +95,7 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
   });
   if (many !== undefined) {
     if (draft.key !== undefined)
-      throw new TqError('REFUSED', '--key is not supported for many elements yet', { hint: 'nothing was submitted' });
+      throw new TqError('REFUSED', '--key is for a single task: it cannot go with many elements', { hint: 'nothing was submitted' });
     draft.many = many.many;
     if (many.items !== undefined) draft.items = many.items;
   }

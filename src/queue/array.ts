@@ -43,7 +43,7 @@ export interface ArrayNow {
   state: State;
   /** Whether its pieces covered each element exactly once when they were read. */
   isWhole: boolean;
-  /** What running pieces have written down so far, by their file. */
+  /** What running pieces have written down so far, and what was read of others, by their file. */
   journals: Map<string, Journal>;
 }
 
@@ -183,6 +183,8 @@ export async function findElement(q: Queue, array: ArrayNow, n: number): Promise
     (at.n > 0 && (isTerminal(at.state) || at.state === 'running') && (await readOutcome(q, at.id, at.n)) === undefined
       ? await readJournal(q, piece, at.n)
       : undefined);
+  // Its neighbours are in the same one.
+  if (journal !== undefined) array.journals.set(at.file, journal);
   const line = journal?.ended.get(n);
   const begun = journal?.begun.get(n);
   let { state } = at;

@@ -6,7 +6,7 @@
 import { errnoOf, TqError } from '../errors.ts';
 import { isTerminal, type Task } from '../task/types.ts';
 import { cancelTask, endWithoutAttempt } from './cancel.ts';
-import { checkParents, endedState, linkToParents, tryRelease } from './depend.ts';
+import { endedState, linkToParents, tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { baseOf, parentOf } from './layout.ts';
@@ -15,7 +15,7 @@ import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
 import { createOnce, discard, move, readIfThere, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
 import type { TaskDraft } from '../task/build.ts';
-import { commit, stage, type Staged, type Submitted } from './submit.ts';
+import { commit, furnish, knowParents, stage, type Staged, type Submitted } from './submit.ts';
 import { serverNow } from './clock.ts';
 import { readWhy, writeWhy } from './why.ts';
 
@@ -138,7 +138,7 @@ export async function keyHolder(q: Queue, key: string): Promise<string | undefin
 }
 
 async function isUnfinished(q: Queue, id: string): Promise<boolean> {
-  const at = await locate(q, id, true);
+  const at = (await locate(q, id, true)) ?? (await (await import('./array-view.ts')).locatePart(q, id));
   return at !== undefined && !isTerminal(at.state);
 }
 
@@ -169,8 +169,7 @@ async function takeKey(q: Queue, key: string, id: string): Promise<KeyVerdict> {
 /** Submit of a task with a key or a key lock. */
 export async function submitKeyed(q: Queue, draft: TaskDraft, own?: string): Promise<Submitted> {
   if (draft.key !== undefined) await refuseIfLocked(q, draft.key);
-  const parents = draft.after ?? [];
-  if (parents.length > 0) await checkParents(q, parents);
+  await knowParents(q, draft);
   if (draft.key !== undefined && draft.onDup !== 'replace') {
     const holder = await keyHolder(q, draft.key);
     if (holder !== undefined) return existing(q, draft, holder);
@@ -184,6 +183,7 @@ export async function enterKeyed(q: Queue, s: Staged): Promise<Submitted> {
   if (task.lockKeys !== undefined) await createOnce(q, `${q.lay.keylocks}/${task.id}`, task.lockKeys);
   if (task.key === undefined) {
     const place = task.hold === true ? ({ state: 'held' } as const) : (await import('./task-file.ts')).freePlace(task, s.serverMs);
+    await furnish(q, task);
     await commit(q, s, place);
     if (place.state === 'waiting') await linkToParents(q, task).catch(() => undefined);
     await ring(q);

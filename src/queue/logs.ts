@@ -7,6 +7,7 @@ import { findElement, readArray } from './array.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
+import type { Ended } from './pieces.ts';
 
 const PIECE_BYTES = 262_144;
 
@@ -61,10 +62,15 @@ export interface Slice {
 export async function keptOutput(q: Queue, id: string): Promise<Slice | undefined> {
   const piece = pieceOf(id);
   const array = piece === undefined ? undefined : await readArray(q, piece.base);
-  const log = array === undefined ? undefined : (await findElement(q, array, piece!.lo))?.line?.log;
+  return array === undefined ? undefined : sliceOf(q, array.id, (await findElement(q, array, piece!.lo))?.line);
+}
+
+/** The output that the line of an element of array `id` tells of. */
+export function sliceOf(q: Queue, id: string, line: Pick<Ended, 'log'> | undefined): Slice | undefined {
+  const log = line?.log;
   return log === undefined || log.file.includes('/')
     ? undefined
-    : { path: `${q.lay.runs(piece!.base)}/${log.file}`, from: log.from, bytes: log.bytes };
+    : { path: `${q.lay.runs(id)}/${log.file}`, from: log.from, bytes: log.bytes };
 }
 
 export async function readSlice({ path, from, bytes }: Slice, take: (piece: Uint8Array) => boolean): Promise<void> {

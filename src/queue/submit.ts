@@ -32,18 +32,10 @@ export async function submitTask(q: Queue, draft: TaskDraft, id?: string): Promi
       const { submitKeyed } = await import('./keys.ts');
       return await submitKeyed(q, draft, id);
     }
-    const parents = draft.after ?? [];
-    if (parents.length > 0) {
-      const { checkParents } = await import('./depend.ts');
-      await checkParents(q, parents);
-      draft.after = await (await import('./each.ts')).knownParents(q, parents, draft.many);
-    }
+    await knowParents(q, draft);
     const s = await stage(q, draft, id);
     const place: Place = draft.hold === true ? { state: 'held' } : freePlace(s.task, s.serverMs);
-    if (s.task.many !== undefined && (s.task.onSuccess ?? s.task.onFailure ?? s.task.onCancel) !== undefined)
-      await (await import('./array.ts')).markHooks(q, s.task.id);
-    if (s.task.many?.max !== undefined)
-      await (await import('./limits.ts')).setLimit(q, arrayLimit(s.task.id), { max: s.task.many.max, rate: null });
+    await furnish(q, s.task);
     await commit(q, s, place);
     if (place.state === 'waiting') {
       const { linkToParents } = await import('./depend.ts');
@@ -56,6 +48,22 @@ export async function submitTask(q: Queue, draft: TaskDraft, id?: string): Promi
     if (error instanceof TqError) throw error;
     throw fsError(error, 'submit', q.dir);
   }
+}
+
+/** Throws NOT_FOUND for a parent that is not there; those with many elements are marked. */
+export async function knowParents(q: Queue, draft: Pick<TaskDraft, 'after' | 'many'>): Promise<void> {
+  const parents = draft.after ?? [];
+  if (parents.length === 0) return;
+  const { checkParents } = await import('./depend.ts');
+  await checkParents(q, parents);
+  draft.after = await (await import('./each.ts')).knownParents(q, parents, draft.many);
+}
+
+/** What an array has beside its file: the mark of what follows from its end, and the limit of `%MAX`. There before it is. */
+export async function furnish(q: Queue, { id, many, onSuccess, onFailure, onCancel }: Task): Promise<void> {
+  if (many === undefined) return;
+  if ((onSuccess ?? onFailure ?? onCancel) !== undefined) await (await import('./array.ts')).markHooks(q, id);
+  if (many.max !== undefined) await (await import('./limits.ts')).setLimit(q, arrayLimit(id), { max: many.max, rate: null });
 }
 
 export interface Staged {

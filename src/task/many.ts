@@ -19,8 +19,6 @@ export interface Many {
   items?: { blob: string; of: 'lines' | 'json' | 'csv' };
   /** All combinations of these values, the last one changing fastest. */
   params?: Array<{ name: string; values: string[] }>;
-  /** Element N belongs to the N-th of these workers. */
-  workers?: string[];
   /** The rest is canceled after so many failures, or so many percent of all. */
   maxFails?: { n: number } | { percent: number };
 }
@@ -94,7 +92,6 @@ export function itemOf(many: Many, n: number, line: string | undefined): Item {
     if (typeof value === 'string') return { text: value, values: {}, isItem: true };
     return { text: JSON.stringify(value), values: namedValues(value), isItem: true };
   }
-  if (many.workers !== undefined) return { text: many.workers[n - 1] ?? '', values: {}, isItem: true };
   return { text: String(n), values: {}, isItem: false };
 }
 

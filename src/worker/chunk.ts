@@ -39,7 +39,7 @@ import { isTerminal, type Needs, type Next, type Outcome, type Task } from '../t
 import { itemLine } from '../queue/items.ts';
 import { layInputs } from './inputs.ts';
 import { outcomeOf, runTask, type Result } from './run-task.ts';
-import { endRun, wake, type Run, type Worker } from './worker.ts';
+import { endRun, newRun, wake, type Run, type Worker } from './worker.ts';
 
 /** How much work a chunk holds, ms with all slots busy; and how many elements at most. */
 const CHUNK_MS = 500;
@@ -272,23 +272,7 @@ export async function runNext(w: Worker, c: Chunk, slot: number, made: (run: Run
   c.next++;
   c.running++;
   const id = pieceId(c.piece.base, n, n);
-  const run: Run = {
-    key: `${id}.a${c.n}`,
-    claimed: { ...c.claimed, id, attempt: c.n },
-    slot: slot + 1,
-    pid: null,
-    startedAt: null,
-    progress: null,
-    cause: null,
-    causeReason: null,
-    end: null,
-    settled: Promise.resolve(),
-    finishing: false,
-    progressFile: null,
-    begun: false,
-    chunk: c,
-    kept: null,
-  };
+  const run: Run = { ...newRun({ ...c.claimed, id, attempt: c.n }, slot), chunk: c };
   made(run);
   try {
     await runElement(w, c, run, n, slot);

@@ -79,6 +79,26 @@ export interface Run {
   kept: Outcome | null;
 }
 
+/** An attempt of which nothing has begun. */
+export function newRun(claimed: Claimed, slot: number): Run {
+  return {
+    key: `${claimed.id}.a${claimed.attempt}`,
+    claimed,
+    slot: slot + 1,
+    pid: null,
+    startedAt: null,
+    progress: null,
+    cause: null,
+    causeReason: null,
+    end: null,
+    settled: Promise.resolve(),
+    finishing: false,
+    progressFile: null,
+    begun: false,
+    kept: null,
+  };
+}
+
 export interface Log {
   (line: string): void;
 }

@@ -27,7 +27,7 @@ import { admits, considerRoom, noteRoom, reservedFor } from '../reserve.ts';
 import { freeMemory } from '../resources.ts';
 import { beginLook, endLook, laneHasShares, lanesInWait, passShares, returnIdle, takeFor } from '../shares.ts';
 import { spawnTask, sweepGroup } from '../child.ts';
-import { endRun, freeSlots, jittered, pause, sayOnce, wake, type Run, type Worker } from '../worker.ts';
+import { endRun, freeSlots, jittered, newRun, pause, sayOnce, wake, type Run, type Worker } from '../worker.ts';
 import type { WorkerState } from '../../queue/registry.ts';
 import type { Needs } from '../../task/types.ts';
 
@@ -257,6 +257,11 @@ function ahead(w: Worker): number {
   return Math.max(0, Math.min(MOST_AHEAD, inTime - w.options.jobs));
 }
 
+/** A worker for one task takes nothing else; of an array all elements. */
+function isWanted(w: Worker, id: string): boolean {
+  return w.options.only === null || id === w.options.only || baseId(id) === w.options.only;
+}
+
 async function serves(w: Worker, lane: string): Promise<boolean> {
   const r = await readRequirements(w.q, lane);
   return w.file !== null && !isPaused(w, lane) && canServe(w.file, r) && (r.user === undefined || runsFor(w, r.user));
@@ -270,7 +275,7 @@ function runsFor(w: Worker, uid: number): boolean {
 
 /** Whether to leave a candidate for now: it failed or was rejected here and others could take it, or it does not fit the time. */
 async function leaveIt(w: Worker, c: Candidate): Promise<boolean> {
-  if (w.options.only !== null && c.id !== w.options.only) return true;
+  if (!isWanted(w, c.id)) return true;
   if (!(await hasRoom(w, c.lane))) return true;
   if (w.options.timeLimitMs !== null && !(await fitsTimeLimit(w, c))) return true;
   if (w.q.config.shared && !(await mayRun(w, c))) return true;
@@ -446,25 +451,6 @@ function average(before: number | null, ms: number): number {
   return before === null ? ms : before * 0.8 + ms * 0.2;
 }
 
-function newRun(claimed: Claimed, slot: number): Run {
-  return {
-    key: `${claimed.id}.a${claimed.attempt}`,
-    claimed,
-    slot: slot + 1,
-    pid: null,
-    startedAt: null,
-    progress: null,
-    cause: null,
-    causeReason: null,
-    end: null,
-    settled: Promise.resolve(),
-    finishing: false,
-    progressFile: null,
-    begun: false,
-    kept: null,
-  };
-}
-
 /** What was claimed but not begun goes back where it was. */
 export async function handBackPending(w: Worker): Promise<void> {
   await giveBackChunks(w, true);
@@ -508,7 +494,7 @@ async function nothingLeft(w: Worker): Promise<boolean> {
   for (const lane of lanesInWait(w)) if ((await headOf(q, lane)) !== undefined) return false;
   for (const dueAt of await dues(q, q.network)) {
     for await (const at of entriesOf(q, { state: 'delayed', dueAt })) {
-      if (at.n === 0 || (w.options.only !== null && at.id !== w.options.only)) continue;
+      if (at.n === 0 || !isWanted(w, at.id)) continue;
       const task = await readTaskAt(q, at.file, at.id);
       if (task === undefined || !(await serves(w, laneOf(task)))) continue;
       // A retry asked by a person with --in is a delay like at submit; a back-off or a snooze has an outcome.
