@@ -5,7 +5,7 @@ import { EXIT, TqError } from '../errors.ts';
 import { printJson, table, type Column } from '../print.ts';
 import { isOver, readGroup, type GroupFile } from '../queue/groups.ts';
 import { APPLIES, carryOut, recordIntent, type Intent } from '../queue/intent.ts';
-import { makeId, submissionOf } from '../queue/layout.ts';
+import { makeId, baseId } from '../queue/layout.ts';
 import { serverNow } from '../queue/clock.ts';
 import type { Queue } from '../queue/open.ts';
 import { rehearseCancel, rehearseHold, rehearseRelease } from '../queue/rehearse.ts';
@@ -183,7 +183,7 @@ async function summaries(q: Queue, only?: string): Promise<Summary[]> {
         groups.set(task.group, there);
       }
       there.counts[at.state]++;
-      const part = task.submission ?? submissionOf(at.id);
+      const part = task.submission ?? baseId(at.id);
       there.failedIn.set(part, (there.failedIn.get(part) ?? 0) + (at.state === 'failed' ? 1 : 0));
     }
   }

@@ -32,9 +32,9 @@ export async function wholeParents(ctx: Ctx, parents: readonly Parent[]): Promis
 /** A child keeps its parents in its own file, and each of them is asked for by itself. */
 const MOST_PARENTS = 1000;
 
-/** The elements of a submission that has no entry of its own; none for a task, or for what is not there. */
+/** The tasks of a submission that has no entry of its own; none for a task, for an array, or for what is not there. */
 async function elementsIfMany(q: Queue, parent: Parent): Promise<string[]> {
-  if ((await locate(q, parent.id)) !== undefined) return [];
+  if ((await locate(q, parent.id)) !== undefined || (await (await import('../queue/each.ts')).isArray(q, parent.id))) return [];
   const { elementsOf } = await import('../queue/walk.ts');
   const elements = (await elementsOf(q, parent.id)).map((at) => at.id);
   if (elements.length <= MOST_PARENTS) return elements;

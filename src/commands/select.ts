@@ -9,7 +9,7 @@ import { serverNowOrLocal } from '../queue/clock.ts';
 import type { Located } from '../queue/find.ts';
 import { arrayAt, elementAt, locatePart } from '../queue/array-view.ts';
 import { findElement, readArray } from '../queue/array.ts';
-import { baseId, bucketEnd, bucketOf, idTime, isPiece, queueOfLane, submissionOf } from '../queue/layout.ts';
+import { baseId, bucketEnd, bucketOf, idTime, isPiece, queueOfLane } from '../queue/layout.ts';
 import { numbersIn } from '../task/array.ts';
 import type { Queue } from '../queue/open.ts';
 import { readTaskAt } from '../queue/outcome.ts';
@@ -463,12 +463,12 @@ async function newestOf(q: Queue, user: string): Promise<Located[]> {
     // Only within the same seconds may something newer come in a later batch.
     if (newest !== undefined && bucketEnd(bucketOf(newest.id)) !== bucketEnd(bucketOf(batch[0]!.id))) break;
     for (const at of batch) {
-      if (newest !== undefined && submissionOf(at.id) <= submissionOf(newest.id)) continue;
+      if (newest !== undefined && baseId(at.id) <= baseId(newest.id)) continue;
       if ((await readTaskQuietly(q, at))?.submittedBy.user === user) newest = at;
     }
   }
   if (newest === undefined) return [];
-  const id = submissionOf(newest.id);
+  const id = baseId(newest.id);
   return id === newest.id ? [newest] : elementsOf(q, id);
 }
 

@@ -8,7 +8,7 @@ import type { TaskDraft } from '../task/build.ts';
 import type { Parent, Task } from '../task/types.ts';
 import { noteServerTime } from './clock.ts';
 import { isGone, listOrEmpty, mkdirp, removeProbes, strongList } from './fsx.ts';
-import { baseOf, entryName, flatBucket, makeId, makeLayout, parentOf, submissionOf, type Layout, type Place } from './layout.ts';
+import { baseOf, entryName, flatBucket, makeId, makeLayout, parentOf, baseId, type Layout, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
 import { isAmbiguous, LOOKS, move, readIfThere, publish, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
@@ -26,7 +26,7 @@ export interface Submission {
 export async function newSubmission(q: Queue): Promise<Submission> {
   const path = stagingPath(q, '.clock');
   try {
-    const serverMs = await q.fsx.create(path, '', { staging: true });
+    const serverMs = await q.fsx.createTimed(path, '', { staging: true });
     noteServerTime(q, serverMs);
     await unlinkQuietly(q.fsx, path);
     return { id: makeId(serverMs), serverMs };
@@ -92,7 +92,7 @@ async function isCommitted(q: Queue, id: string): Promise<boolean> {
 }
 
 function outsideParents(s: Submission, after: readonly Parent[] | undefined): Parent[] {
-  return (after ?? []).filter((p) => submissionOf(p.id) !== s.id);
+  return (after ?? []).filter((p) => baseId(p.id) !== s.id);
 }
 
 /** Each parent that is no part of the submission, once. */

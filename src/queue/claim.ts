@@ -3,7 +3,7 @@
  * the best priority among the lanes that a worker serves; it is used up before anything is listed again, so the cost of a claim
  * does not depend on the queue's length. The bucket's lockfile keeps claimers out of each other's way; nothing depends on it.
  */
-import { bucketEnd, entryName, inSubmitOrder, isBucket, submissionOf, parseEntry, parsePrio, prioName } from './layout.ts';
+import { bucketEnd, entryName, inSubmitOrder, isBucket, baseId, parseEntry, parsePrio, prioName } from './layout.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { lockBucket, type Unlock } from './lock.ts';
 import type { Queue } from './open.ts';
@@ -213,8 +213,8 @@ async function refill(q: Queue, w: Window, rules: ClaimRules, skipped: ReadonlyS
       if (next !== undefined || later.length > 0) {
         // Within the same seconds a submission of many was made before some of the others: those have their turn after it.
         const all = [...later, ...w.entries];
-        later = next === undefined ? [] : all.filter((c) => submissionOf(c.id) > next);
-        w.entries = next === undefined ? all : all.filter((c) => submissionOf(c.id) <= next);
+        later = next === undefined ? [] : all.filter((c) => baseId(c.id) > next);
+        w.entries = next === undefined ? all : all.filter((c) => baseId(c.id) <= next);
       }
       if (w.entries.length > 0) {
         if (w.entries.length > 1) w.entries.sort((a, b) => inSubmitOrder(a.id, b.id));

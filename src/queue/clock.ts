@@ -25,7 +25,7 @@ export async function serverNow(q: Queue): Promise<number> {
   const r = readings.get(q);
   if (r !== undefined && performance.now() - r.monoMs < FRESH_MS) return r.serverMs + (performance.now() - r.monoMs);
   const path = stagingPath(q, '.clock');
-  const ms = await q.fsx.create(path, '', { staging: true, time: true });
+  const ms = await q.fsx.createTimed(path, '', { staging: true });
   await unlinkQuietly(q.fsx, path);
   noteServerTime(q, ms);
   return ms;

@@ -65,8 +65,10 @@ export interface Fsx {
   /** One level; EEXIST when it is there. */
   mkdir(path: string): Promise<void>;
   rmdir(path: string): Promise<void>;
-  /** Creates with O_EXCL, writes, optionally fsyncs. Returns the file's mtime (ms, server clock) with `time`, else 0. */
-  create(path: string, data: string | Uint8Array, options?: CreateOptions): Promise<number>;
+  /** Creates with O_EXCL, writes, optionally fsyncs. */
+  create(path: string, data: string | Uint8Array, options?: CreateOptions): Promise<void>;
+  /** As `create`; returns the file's mtime (ms, server clock). */
+  createTimed(path: string, data: string | Uint8Array, options?: CreateOptions): Promise<number>;
   /** The same; `fill` gets the server's mtime (ms) and returns what to write. */
   createWith(path: string, fill: (mtimeMs: number) => string, options?: CreateOptions): Promise<void>;
   /** Opens with O_EXCL|O_APPEND and returns the descriptor, which the caller closes with `fs.closeSync`. */
@@ -90,8 +92,6 @@ export interface Fsx {
 
 export interface CreateOptions {
   fsync?: boolean;
-  /** Whether the file's time is asked for. */
-  time?: boolean;
   /** The name is random and nobody else's: over NFS O_EXCL is left out, since it costs another call to set the attributes. */
   staging?: boolean;
 }
@@ -100,6 +100,30 @@ export interface FsxOptions {
   network?: boolean;
   root?: string;
   fault?: FaultHook;
+}
+
+function createSync(path: string, data: string | Uint8Array, o: CreateOptions, timed: boolean): number {
+  const fd = fs.openSync(path, 'wx', 0o666);
+  try {
+    writeAll(fd, data);
+    if (o.fsync === true) fs.fsyncSync(fd);
+    return timed ? fs.fstatSync(fd).mtimeMs : 0;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+async function createAsync(path: string, data: string | Uint8Array, o: CreateOptions, timed: boolean): Promise<number> {
+  const h = await fs.promises.open(path, o.staging === true ? 'w' : 'wx', 0o666);
+  try {
+    // Before the write: the reply to the creation brought the attributes, after it they would be asked for.
+    const mtimeMs = timed ? (await h.stat()).mtimeMs : 0;
+    await h.writeFile(data);
+    if (o.fsync === true) await h.sync();
+    return mtimeMs;
+  } finally {
+    await h.close();
+  }
 }
 
 const PROBE = '.p.';
@@ -219,28 +243,16 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         'create',
         path,
         undefined,
-        () => {
-          const fd = fs.openSync(path, 'wx', 0o666);
-          try {
-            writeAll(fd, data);
-            if (o.fsync === true) fs.fsyncSync(fd);
-            return o.time === true ? fs.fstatSync(fd).mtimeMs : 0;
-          } finally {
-            fs.closeSync(fd);
-          }
-        },
-        async () => {
-          const h = await p.open(path, o.staging === true ? 'w' : 'wx', 0o666);
-          try {
-            // Before the write: the reply to the creation brought the attributes, after it they would be asked for.
-            const mtimeMs = o.time === true ? (await h.stat()).mtimeMs : 0;
-            await h.writeFile(data);
-            if (o.fsync === true) await h.sync();
-            return mtimeMs;
-          } finally {
-            await h.close();
-          }
-        },
+        () => void createSync(path, data, o, false),
+        async () => void (await createAsync(path, data, o, false)),
+      ),
+    createTimed: (path, data, o = {}) =>
+      call(
+        'create',
+        path,
+        undefined,
+        () => createSync(path, data, o, true),
+        () => createAsync(path, data, o, true),
       ),
     createWith: (path, fill, o = {}) =>
       call(

@@ -10,7 +10,7 @@ import { serverNow } from './clock.ts';
 import { placesToLook, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { carryOut, intentOf, isCarriedOut, recordIntent } from './intent.ts';
-import { isId, submissionOf } from './layout.ts';
+import { isId, baseId } from './layout.ts';
 import type { Queue } from './open.ts';
 import { createOnce, readIfThere, unlinkQuietly } from './steps.ts';
 import type { Submission } from './bulk.ts';
@@ -61,7 +61,7 @@ const lateMark = (q: Queue, id: string): string => `${dirOf(q, id)}/late`;
 const NUMBERS_IN_DIRECTORY = 1000;
 
 function failedMark(q: Queue, element: string): string {
-  const id = submissionOf(element);
+  const id = baseId(element);
   const thousand = Math.floor(Number(element.slice(id.length + 1) || 0) / NUMBERS_IN_DIRECTORY);
   return `${dirOf(q, id)}/failed/${String(thousand).padStart(6, '0')}/${element}`;
 }

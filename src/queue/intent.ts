@@ -10,7 +10,7 @@ import { serverNow } from './clock.ts';
 import { holdTask, releaseTask, type By } from './control.ts';
 import type { Located } from './find.ts';
 import { isGone, isOfEntry, listOrEmpty } from './fsx.ts';
-import { inSubmitOrder, isId, submissionOf } from './layout.ts';
+import { inSubmitOrder, isId, baseId } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
 import { judgeSession, type HostFacts } from './session.ts';
@@ -106,7 +106,7 @@ async function members(q: Queue, id: string, intent: Intent): Promise<Located[]>
     for await (const batch of walk(q, { states: UNFINISHED })) {
       for (const at of batch) {
         // What came into the group afterwards was not meant.
-        if (submissionOf(at.id) <= id && (await groupOf(q, at)) === intent.group) found.push(at);
+        if (baseId(at.id) <= id && (await groupOf(q, at)) === intent.group) found.push(at);
       }
     }
   }

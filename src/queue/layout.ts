@@ -89,20 +89,14 @@ export function isId(text: string): boolean {
   return /^[0-9a-z]{10,16}$/.test(text);
 }
 
-/** The id of a submission, or of one of its elements: `<id>.<number>`. */
+/** The id of a submission, of one of its elements (`<id>.<number>`) or of a run of them (`<id>.<first>-<last>`). */
 export function isTaskId(text: string): boolean {
-  return /^[0-9a-z]{10,16}(?:\.\d{1,9})?$/.test(text);
-}
-
-/** The submission that an element belongs to; of a task that is alone, itself. */
-export function submissionOf(id: string): string {
-  const dot = id.indexOf('.');
-  return dot < 0 ? id : id.slice(0, dot);
+  return /^[0-9a-z]{10,16}(?:\.\d{1,9}(?:-\d{1,9})?)?$/.test(text);
 }
 
 /** Submit order: by time, then by number. Names sort otherwise: `10` before `2`. */
 export function inSubmitOrder(a: string, b: string): number {
-  const [base, other] = [submissionOf(a), submissionOf(b)];
+  const [base, other] = [baseId(a), baseId(b)];
   if (base !== other) return base < other ? -1 : 1;
   return Number(a.slice(base.length + 1)) - Number(b.slice(other.length + 1));
 }

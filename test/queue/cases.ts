@@ -11,7 +11,7 @@ import { newSubmission, submitBulk } from '../../src/queue/bulk.ts';
 import { serverNow } from '../../src/queue/clock.ts';
 import { groupFiles, type GroupRules } from '../../src/queue/groups.ts';
 import { carryOut, recordIntent } from '../../src/queue/intent.ts';
-import { makeId, submissionOf } from '../../src/queue/layout.ts';
+import { makeId, baseId } from '../../src/queue/layout.ts';
 import { makeSession } from '../../src/queue/session.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { setTask, type Change } from '../../src/queue/set.ts';
@@ -201,7 +201,7 @@ export const CASES: readonly Case[] = [
     ends: ['done', 'held'],
     done: ['done'],
     after: (s) => {
-      const all = [1, 2, 3, 4, 5, 6].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
+      const all = [1, 2, 3, 4, 5, 6].map((n) => stateOf(s, `${baseId(s.id)}.${n}`));
       expect(all).toEqual(['done', 'done', 'done', 'held', 'done', 'done']);
     },
   },
@@ -231,15 +231,14 @@ export const CASES: readonly Case[] = [
       const rules = { maxFails: { kind: 'count', n: 1 }, failure: draft({ name: 'told' }) } as const;
       await s.world.alone('before', (p) => submitMany(s, p, [{}, { hold: true }, { delayMs: 1000 }], rules));
       // Whoever keeps the promise may do so in the name of all.
-      for (const n of [2, 3])
-        s.oracle.known(`${submissionOf(s.id)}.${n}`).wishes.push({ by: await s.world.process('rules'), toStep: undefined });
+      for (const n of [2, 3]) s.oracle.known(`${baseId(s.id)}.${n}`).wishes.push({ by: await s.world.process('rules'), toStep: undefined });
     },
     verb: (s, p) => runOne(p, s.oracle, 1),
     // Died before it could say how it ended: lost, and tried again.
     ends: ['failed', 'done'],
     done: ['failed'],
     after: (s) => {
-      const rest = [2, 3].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
+      const rest = [2, 3].map((n) => stateOf(s, `${baseId(s.id)}.${n}`));
       if (stateOf(s) === 'failed') expect([...rest, ...told(s)]).toEqual(['canceled', 'canceled', 'done']);
       else expect([...rest, ...told(s)]).toEqual(['held', 'done']);
     },
@@ -250,7 +249,7 @@ export const CASES: readonly Case[] = [
       await s.world.alone('before', (p) => submitMany(s, p, [{ group: 'g' }, { group: 'g', hold: true }, { group: 'g', delayMs: 1000 }]));
     },
     verb: async (s, p) => {
-      for (const n of [1, 2, 3]) s.oracle.wished(`${submissionOf(s.id)}.${n}`, p);
+      for (const n of [1, 2, 3]) s.oracle.wished(`${baseId(s.id)}.${n}`, p);
       const id = makeId(await serverNow(p.q));
       const intent = { action: 'cancel', group: 'g', reason: null, by: null, session: makeSession('group', p.facts, p.pid) } as const;
       await recordIntent(p.q, id, intent);
@@ -259,7 +258,7 @@ export const CASES: readonly Case[] = [
     ends: ['canceled', 'done'],
     done: ['canceled'],
     after: (s) => {
-      const all = [1, 2, 3].map((n) => stateOf(s, `${submissionOf(s.id)}.${n}`));
+      const all = [1, 2, 3].map((n) => stateOf(s, `${baseId(s.id)}.${n}`));
       expect([
         ['canceled', 'canceled', 'canceled'],
         ['done', 'held', 'done'],

@@ -66,7 +66,11 @@ describe('visible', () => {
       { numRuns: 500 },
     );
     const codes = Array.from({ length: 0x110000 }, (_, code) => code);
-    expect(codes.filter((code) => isAlive(code) && visible(String.fromCodePoint(code)).length < 4 && code !== 0x09 && code !== 0x0a && code !== 0x0d)).toEqual([]);
+    expect(
+      codes.filter(
+        (code) => isAlive(code) && visible(String.fromCodePoint(code)).length < 4 && code !== 0x09 && code !== 0x0a && code !== 0x0d,
+      ),
+    ).toEqual([]);
   });
 
   it('has nothing left to do on its own result', () => {

@@ -184,7 +184,7 @@ async function examineClock(x: Examination): Promise<void> {
   const { q } = x;
   const path = stagingPath(q, '.clock');
   const began = Date.now();
-  const server = await q.fsx.create(path, '', { time: true });
+  const server = await q.fsx.createTimed(path, '');
   const ended = Date.now();
   await q.fsx.unlink(path);
   const behind = Math.round(server - (began + ended) / 2);
