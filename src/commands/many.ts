@@ -91,7 +91,9 @@ function checkFlags({ flags, command }: Many): void {
 
 /** One command for each worker: nothing else may make many of it, or say where it runs. */
 function checkEachWorker(flags: SubmitFlags): void {
-  const other = (['batch', 'file', 'array', 'each', 'each-json', 'each-csv', 'param', 'worker'] as const).find((name) => flags[name] !== undefined);
+  const other = (['batch', 'file', 'array', 'each', 'each-json', 'each-csv', 'param', 'worker'] as const).find(
+    (name) => flags[name] !== undefined,
+  );
   if (other !== undefined) throw usage(`--each-worker and --${other} exclude each other`);
   if (flags.follow === true) throw usage('--each-worker and --follow exclude each other', 'tq logs -f ID follows all of them');
   if (flags.key !== undefined)

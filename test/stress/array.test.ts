@@ -36,9 +36,13 @@ it(`I17: ${ELEMENTS} elements on ${WORKERS} workers, one killed every ${KILL_EVE
   const workers: ChildProcess[] = [];
   try {
     const runs = path.join(farm.marks, 'runs');
-    const made = spawnSync(TQ, ['submit', '-D', farm.dir, '--array', `1-${ELEMENTS}`, '--env', `RUNS=${runs}`, '--', 'sh', '-c', 'echo $TQ_INDEX >> $RUNS'], {
-      encoding: 'utf8',
-    });
+    const made = spawnSync(
+      TQ,
+      ['submit', '-D', farm.dir, '--array', `1-${ELEMENTS}`, '--env', `RUNS=${runs}`, '--', 'sh', '-c', 'echo $TQ_INDEX >> $RUNS'],
+      {
+        encoding: 'utf8',
+      },
+    );
     expect(made.stderr).toBe('');
     const id = made.stdout.trim();
     const start = (i: number): ChildProcess => startWorker(farm, `w${i}`, ['-j', '2', '--poll', '200ms']);
