@@ -6,7 +6,7 @@
  */
 import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
-import { cancelHere, type CancelRequest } from '../queue/cancel.ts';
+import { cancelHere, readCancel, type CancelRequest } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { afterTerminal } from '../queue/depend.ts';
@@ -74,6 +74,8 @@ export interface Chunk {
   inputs: Promise<Record<string, string>> | null;
   /** Appends go one after the other. */
   writing: Promise<void>;
+  /** Runs the processes of one element. */
+  run: typeof runTask;
 }
 
 /** The name of its entry, without `.json`. */
@@ -233,6 +235,7 @@ async function openChunk(w: Worker, claimed: Claimed, task: Task, many: Many, pi
     cancels: new Set(),
     inputs: null,
     writing: Promise.resolve(),
+    run: runTask,
   });
   return true;
 }
@@ -291,7 +294,7 @@ async function runElement(w: Worker, c: Chunk, run: Run, n: number, slot: number
   const s = slotFiles(w, slot);
   fs.ftruncateSync(s.fd);
   let recorded = false;
-  await runTask(w, run, task, newTally(), {
+  await c.run(w, run, task, newTally(), {
     logFd: s.fd,
     errFd: undefined,
     output: s.path,
@@ -538,6 +541,18 @@ export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
     }
     if (c.running === 0 && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
   }
+}
+
+/** A request of the own directory that is for elements of a chunk: obeyed. False: it is not. */
+export async function cancelOfChunk(w: Worker, { id, n, name }: { id: string; n: number; name: string }): Promise<boolean> {
+  const piece = pieceOf(id);
+  const c =
+    piece === undefined
+      ? undefined
+      : w.chunks.find((k) => k.piece.base === piece.base && k.n === n && k.piece.lo <= piece.hi && piece.lo <= k.piece.hi);
+  if (c === undefined || piece === undefined) return false;
+  if (!c.busy) await cancelIn(w, c, name, piece.lo, piece.hi, await readCancel(w.q, w.session, id, n));
+  return true;
 }
 
 /** A request to cancel elements of a chunk: those that run are ended, those that have not begun are written down as canceled. */

@@ -5,7 +5,7 @@
 import { carryCancel, readCancel } from '../queue/cancel.ts';
 import { noteServerTime } from '../queue/clock.ts';
 import { isGone, strongList } from '../queue/fsx.ts';
-import { parseEntry, pieceOf } from '../queue/layout.ts';
+import { parseEntry } from '../queue/layout.ts';
 import { openQueue } from '../queue/open.ts';
 import { settleLost } from '../queue/bury.ts';
 import { publishSpool } from '../queue/spool.ts';
@@ -16,7 +16,7 @@ import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
 import { reservation } from './reserve.ts';
 import { readProgress } from './scratch.ts';
-import { cancelIn, keyOf } from './chunk.ts';
+import { cancelOfChunk, keyOf } from './chunk.ts';
 import { endRun, sayOnce, wake, type Run, type Worker } from './worker.ts';
 
 /** Every so many heartbeats the own directory is listed past the caches of this machine. */
@@ -128,14 +128,7 @@ async function obeyCancel(w: Worker, c: Request, there: ReadonlySet<string>): Pr
   }
   const run = w.runs.get(c.key);
   if (run === undefined || run.chunk !== undefined) {
-    const piece = pieceOf(c.id);
-    const chunk =
-      piece === undefined
-        ? undefined
-        : w.chunks.find((k) => k.piece.base === piece.base && k.n === c.n && k.piece.lo <= piece.hi && piece.lo <= k.piece.hi);
-    if (chunk !== undefined && piece !== undefined) {
-      if (!chunk.busy) await cancelIn(w, chunk, c.name, piece.lo, piece.hi, await readCancel(q, w.session, c.id, c.n));
-    } else if (!there.has(c.key) && w.closing.size === 0) await carryCancel(q, w.session, c.id, c.n);
+    if (!(await cancelOfChunk(w, c)) && !there.has(c.key) && w.closing.size === 0) await carryCancel(q, w.session, c.id, c.n);
   } else if (!run.finishing && (run.cause === null || run.cause === 'canceled')) {
     const request = await readCancel(q, w.session, c.id, c.n);
     endRun(run, 'canceled', { now: request.now, reason: request.reason });
