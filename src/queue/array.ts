@@ -300,7 +300,11 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
       if (!change.from.includes(at.state) || change.leave?.(piece) === true) continue;
       again = true;
       if (from > piece.lo || to < piece.hi || (await hasPast(q, piece))) await split(q, array, piece, from, to);
-      else if (await change.whole(at, { ...array.task, id: at.id })) n += size;
+      else {
+        // What was set of some elements alone is in their own file.
+        const task = await readTaskAt(q, at.file, at.id);
+        if (task !== undefined && (await change.whole(at, task))) n += size;
+      }
     }
     if (!again) return n;
     await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * MOMENT_MS : MOMENT_MS));
@@ -310,9 +314,31 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
 
 /** Whether some of it has ended or begun under an owner that died, and it was not sorted out yet. */
 async function hasPast(q: Queue, piece: PieceAt): Promise<boolean> {
-  if (isTerminal(piece.at.state) || piece.at.n === 0 || piece.lo === piece.hi) return false;
+  if (isTerminal(piece.at.state) || piece.at.n === 0) return false;
   const journal = await readJournal(q, piece, piece.at.n);
-  return journal !== undefined && journal.ended.size + journal.begun.size > 0;
+  if (journal === undefined) return false;
+  const inPiece = (n: number): boolean => n >= piece.lo && n <= piece.hi;
+  const ended = [...journal.ended.values()].some((line) => inPiece(line.n) && line.state !== 'again');
+  // That one element was begun is in its outcomes.
+  return ended || (piece.lo < piece.hi && [...journal.begun.keys()].some(inPiece));
+}
+
+/** The numbers of a piece that a person has retried since attempt `n`. */
+export async function retriedSince(q: Queue, { base, lo, hi }: Piece, n: number): Promise<Range[]> {
+  const found: Range[] = [];
+  const bucket = bucketOf(base);
+  const first = bucket.slice(0, 4);
+  for (const name of await listOrEmpty(q.fsx, `${q.dir}/runs/${first}`, true)) {
+    const b = `${first}/${name}`;
+    if (b !== bucket && !b.startsWith(`${bucket}.${base}.`)) continue;
+    for (const file of await listOrEmpty(q.fsx, `${q.dir}/runs/${b}`, true)) {
+      const m = file.startsWith(`${base}.`) ? /^[^.]+\.(\d+)(?:-(\d+))?\.a(\d+)\.retried$/.exec(file) : null;
+      if (m === null || Number(m[3]) < n) continue;
+      const [from, to] = [Number(m[1]), Number(m[2] ?? m[1])];
+      if (from <= hi && lo <= to) found.push([from, to]);
+    }
+  }
+  return found;
 }
 
 /** Splits a piece that does not run so that `from` to `to` lies by itself; all parts stay where the whole was. */
@@ -324,7 +350,8 @@ async function split(q: Queue, array: ArrayNow, piece: PieceAt, from: number, to
   await mkdirp(q.fsx, dir);
   const n = at.n + 1;
   try {
-    const task: Task = { ...array.task, id: at.id };
+    const task = await readTaskAt(q, at.file, at.id);
+    if (task === undefined) return;
     if (at.place.state === 'delayed') await writeWhy(q, at.id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
     if ((await move(q, at.file, q.lay.entry({ state: 'running', session }, at.id, n))) !== 'moved') return;
     const home = await homeOf(q, session, task, n);
@@ -515,11 +542,11 @@ export async function retryElements(
   const unfinished = !isTerminal(array.state);
   const subject = range === undefined ? id : pieceId(id, range[0], range[1]);
   if (unfinished && range === undefined && !options.failed) throw wrong(id, array.state, 'retry');
-  if (range === undefined) await unmark(q, id, 'stop');
+  // What runs again must not meet what was asked of it before.
+  await unmark(q, id, 'stop');
   const [lo, hi] = range ?? WHOLE;
   const now = await serverNow(q);
   const done: Piece[] = [];
-  const place: Place = options.delayMs === undefined ? queuedPlace(array.task) : { state: 'delayed', dueAt: now + options.delayMs };
   let n = 0;
   // What it puts into the queue may end again while the rest is done: each number once.
   for (const piece of array.pieces) {
@@ -529,7 +556,8 @@ export async function retryElements(
       verb: 'retry',
       from: options.failed ? ['failed'] : TERMINAL,
       leave: (p) => done.some((d) => d.lo <= p.lo && p.hi <= d.hi),
-      whole: async (at) => {
+      whole: async (at, task) => {
+        const place: Place = options.delayMs === undefined ? queuedPlace(task) : { state: 'delayed', dueAt: now + options.delayMs };
         await createOnce(q, q.lay.retried(at.id, at.n), `${JSON.stringify({ at: now, by: options.by })}\n`);
         const moved = (await move(q, at.file, q.lay.entry(place, at.id, at.n + 1))) === 'moved';
         if (moved) done.push(pieceOf(at.id)!);

@@ -12,7 +12,7 @@ import { returnSharesOf, wantsOf, type Want } from './limits.ts';
 import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readClaimed, readOutcome, settle, tallyBefore } from './outcome.ts';
-import { completeCut, dropStaged } from './pieces.ts';
+import { completeCut, dropStaged, keepJournal } from './pieces.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
 import { move, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
@@ -101,6 +101,7 @@ async function completeCutOf(q: Queue, session: string, id: string, cutOff: stri
 
 /** A piece goes back whole: its journal tells who takes it next what was begun of it. */
 async function handBackPiece(q: Queue, file: string, task: Task, n: number): Promise<void> {
+  await keepJournal(q, task.id, n);
   if ((await move(q, file, q.lay.entry(queuedPlace(task), task.id, n))) === 'moved') await ring(q);
 }
 
@@ -124,6 +125,7 @@ export async function settleLost(
     await handBackPiece(q, file, task, n);
     return task;
   }
+  if (task.many !== undefined) await keepJournal(q, id, n);
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
   await settle(q, session, lost, task, canceled);

@@ -42,7 +42,14 @@ export async function cancelTask(q: Queue, id: string, request: CancelRequest): 
       if (await askToCancel(q, at.place.session, id, at.n, request)) return 'asked';
       continue;
     }
-    if (!(await cancelHere(q, at, request))) continue;
+    const task = await readTaskAt(q, at.file, id);
+    if (task?.many !== undefined && at.n > 0) {
+      // Some of it may have ended under an owner that died: those are sorted out first.
+      const { cancelElements } = await import('./array.ts');
+      const { base, lo, hi } = pieceOf(id)!;
+      return cancelElements(q, base, [lo, hi], request);
+    }
+    if (task === undefined || !(await cancelHere(q, at, request, task))) continue;
     if (await isFirst(q, id, at.n)) return 'canceled';
     throw endedAlready(id, 'canceled');
   }
@@ -160,7 +167,7 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
   for (let round = 0; round < 4 && !settled; round++) {
     const at = await locate(q, id, true);
     if (at === undefined) {
-      if (pieceOf(id) === undefined || !(await cancelAgain(q, id, request))) continue;
+      if (pieceOf(id) === undefined || !(await cancelAgain(q, id, n, request))) continue;
       seen = true;
       settled = true;
       continue;
@@ -169,22 +176,43 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
     if (at.place.state === 'running' && at.place.session === session && at.n === n) return;
     if (isTerminal(at.state) || (await retriedBetween(q, id, n, at.n))) settled = true;
     else if (at.place.state === 'running') settled = await askToCancel(q, at.place.session, id, at.n, request);
+    else if (at.n > 0 && pieceOf(id) !== undefined && (await readTaskAt(q, at.file, id))?.many !== undefined)
+      settled = await cancelAgain(q, id, n, request);
     else settled = await cancelHere(q, at, request);
   }
   if (settled || !seen) await unlinkQuietly(q.fsx, path);
 }
 
 /** A request for elements whose piece was cut since: made anew for what covers them now. False: there are none. */
-async function cancelAgain(q: Queue, id: string, request: CancelRequest): Promise<boolean> {
-  const part = await partOf(q, id);
-  if (part === undefined) return false;
-  try {
-    const { cancelElements } = await import('./array.ts');
-    await cancelElements(q, part.id, part.range, request);
-  } catch (error) {
-    if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+export async function cancelAgain(q: Queue, id: string, n: number, request: CancelRequest): Promise<boolean> {
+  const { cancelElements, readArray, retriedSince } = await import('./array.ts');
+  const piece = pieceOf(id)!;
+  if ((await readArray(q, piece.base)) === undefined) return false;
+  // A request is not for a later wish.
+  const retried = await retriedSince(q, piece, n);
+  for (const range of without([piece.lo, piece.hi], retried)) {
+    try {
+      await cancelElements(q, piece.base, range, request);
+    } catch (error) {
+      if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+    }
   }
   return true;
+}
+
+/** What is left of a range of numbers without others. Pure. */
+export function without(range: readonly [number, number], others: ReadonlyArray<readonly [number, number]>): Array<[number, number]> {
+  let left: Array<[number, number]> = [[range[0], range[1]]];
+  for (const [from, to] of others) {
+    left = left.flatMap(([lo, hi]): Array<[number, number]> => {
+      if (to < lo || hi < from) return [[lo, hi]];
+      return [
+        ...(lo < from ? [[lo, from - 1] as [number, number]] : []),
+        ...(to < hi ? [[to + 1, hi] as [number, number]] : []),
+      ];
+    });
+  }
+  return left;
 }
 
 /** Whether a person began a new life of the task after one of the attempts `from` to `to` - 1. */

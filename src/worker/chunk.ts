@@ -6,7 +6,7 @@
  */
 import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
-import { cancelHere, readCancel, type CancelRequest } from '../queue/cancel.ts';
+import { cancelAgain, cancelHere, readCancel, without, type CancelRequest } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { afterTerminal } from '../queue/depend.ts';
@@ -29,6 +29,7 @@ import {
   type Journal,
 } from '../queue/pieces.ts';
 import { ring } from '../queue/signal.ts';
+import { spool } from '../queue/spool.ts';
 import { move, unlinkQuietly } from '../queue/steps.ts';
 import { placeOfNext, queuedPlace } from '../queue/task-file.ts';
 import { writeWhy } from '../queue/why.ts';
@@ -59,7 +60,7 @@ export interface Chunk {
   journalFd: number;
   journalPath: string;
   journal: Journal;
-  log: { fd: number; path: string; bytes: number } | null;
+  log: { fd: number; path: string; bytes: number; torn: boolean } | null;
   /** Where those elements go that will run again. */
   again: Map<number, Next>;
   /** Index among the numbers of the next element to begin. */
@@ -74,6 +75,10 @@ export interface Chunk {
   inputs: Promise<Record<string, string>> | null;
   /** Appends go one after the other. */
   writing: Promise<void>;
+  /** The last line may be there in part: the next one begins anew. */
+  torn: boolean;
+  /** Numbers that were asked to be canceled. */
+  canceled: Array<readonly [lo: number, hi: number]>;
   /** Runs the processes of one element. */
   run: typeof runTask;
 }
@@ -114,7 +119,7 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
   if (claimed.n > 0) {
     const journal = await inherit(q, whole, claimed.n);
     if (journal !== undefined) {
-      await recover(w, dir, whole, n, task, many, journal);
+      await recover(w, dir, whole, claimed, task, many, journal);
       return [];
     }
   }
@@ -235,14 +240,25 @@ async function openChunk(w: Worker, claimed: Claimed, task: Task, many: Many, pi
     cancels: new Set(),
     inputs: null,
     writing: Promise.resolve(),
+    torn: false,
+    canceled: [],
     run: runTask,
   });
   return true;
 }
 
 /** A piece of which something was begun: what has ended goes where it belongs, what was lost is counted, the rest goes back. */
-async function recover(w: Worker, dir: string, whole: Piece, n: number, task: Task, many: Many, journal: Journal): Promise<void> {
+async function recover(
+  w: Worker,
+  dir: string,
+  whole: Piece,
+  claimed: Claimed,
+  task: Task,
+  many: Many,
+  journal: Journal,
+): Promise<void> {
   const { q } = w;
+  const n = claimed.attempt;
   const queued = queuedPlace(task);
   const fates = new Map<number, Fate>();
   for (const line of journal.ended.values()) {
@@ -255,6 +271,14 @@ async function recover(w: Worker, dir: string, whole: Piece, n: number, task: Ta
   for (const begun of journal.begun.values()) {
     if (fates.has(begun.n)) continue;
     const id = pieceId(whole.base, begun.n, begun.n);
+    // Its owner came as far as to say how it ended, here or on its own disk.
+    const told = await readOutcome(q, id, begun.attempt ?? claimed.n);
+    if (told !== undefined) {
+      const terminal = isTerminal(told.next.state);
+      if (terminal) journal.ended.set(begun.n, lineOf(told, begun.n, undefined));
+      fates.set(begun.n, { place: placeOfNext(task, told.next), alone: !terminal });
+      continue;
+    }
     const lost = await lostOutcome(q, w.session, { ...task, id }, n, {
       reason: `worker ${begun.worker} died`,
       started: true,
@@ -288,7 +312,7 @@ export async function runNext(w: Worker, c: Chunk, slot: number, made: (run: Run
 async function runElement(w: Worker, c: Chunk, run: Run, n: number, slot: number): Promise<void> {
   const { q } = w;
   const { task, env } = elementOf({ ...c.task, id: run.claimed.id }, c.many, n, itemLine(q, c.many, n));
-  const begun: Begun = { n, begunAt: Math.round(await serverNow(q)), worker: w.options.name };
+  const begun: Begun = { n, attempt: c.n, begunAt: Math.round(await serverNow(q)), worker: w.options.name };
   await write(w, c, formatLine(begun));
   c.journal.begun.set(n, begun);
   const s = slotFiles(w, slot);
@@ -320,6 +344,7 @@ async function inputsOf(w: Worker, c: Chunk): Promise<Record<string, string>> {
 /** Writes down how an element ended; tried until it is written. */
 async function record(w: Worker, c: Chunk, run: Run, task: Task, n: number, result: Result, s: SlotFiles): Promise<void> {
   const outcome = await outcomeOf(w, run, task, result);
+  let kept: { log: Ended['log'] } | undefined;
   for (let failures = 0; ; failures++) {
     try {
       const { next } = outcome;
@@ -327,14 +352,19 @@ async function record(w: Worker, c: Chunk, run: Run, task: Task, n: number, resu
         const counts = await publishOutcome(w.q, outcome);
         c.again.set(n, counts.next);
       }
-      const line = lineOf(outcome, n, await keepOutput(w, c, s));
+      kept ??= { log: await keepOutput(w, c, s) };
+      const line = lineOf(outcome, n, kept.log);
       await write(w, c, formatLine(line));
       c.journal.ended.set(n, line);
       if (line.state === 'failed') await afterFailure(w, c.piece.base, c.many);
       return;
     } catch (error) {
       if (failures === 0) w.log(`${run.key}: cannot be recorded (${String(error)}): tried again`);
-      if (w.stopping && failures > 3) return;
+      if (w.stopping && failures > 3) {
+        // As the outcome of a task: who buries this session on this machine publishes it, and who takes the element up finds it.
+        spool(w.q, w.session, outcome);
+        return;
+      }
       await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 100 * 2 ** Math.min(failures, 7)) * (0.9 + 0.2 * Math.random())));
     }
   }
@@ -372,7 +402,13 @@ function lineOf(o: Outcome, n: number, log: Ended['log']): Ended {
 }
 
 function write(w: Worker, c: Chunk, text: string): Promise<void> {
-  const written = c.writing.then(() => w.q.fsx.appendTo(c.journalFd, c.journalPath, text));
+  const written = c.writing.then(async () => {
+    // A disk that gets full takes a part of a line: what comes next must not be read as the rest of it.
+    const whole = c.torn ? `\n${text}` : text;
+    c.torn = true;
+    await w.q.fsx.appendTo(c.journalFd, c.journalPath, whole);
+    c.torn = false;
+  });
   c.writing = written.catch(() => undefined);
   return written;
 }
@@ -389,6 +425,9 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
   try {
     await before;
     const log = (c.log ??= await openLog(w, c));
+    // What could be written of an output whose writing failed lies there too.
+    if (log.torn) log.bytes = (await w.q.fsx.stat(log.path)).size;
+    log.torn = true;
     const from = log.bytes;
     for (let at = 0; at < size;) {
       const piece = Buffer.allocUnsafe(Math.min(COPY_BYTES, size - at));
@@ -398,6 +437,7 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
       at += bytes;
       log.bytes += bytes;
     }
+    log.torn = false;
     return { file: log.path.slice(log.path.lastIndexOf('/') + 1), from, bytes: log.bytes - from };
   } finally {
     done();
@@ -407,11 +447,11 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
 async function openLog(w: Worker, c: Chunk): Promise<NonNullable<Chunk['log']>> {
   const path = `${w.q.lay.runs(c.piece.base)}/${c.piece.base}.${c.piece.lo}.a${c.n}.chunk.log`;
   try {
-    return { fd: await w.q.fsx.openLog(path), path, bytes: 0 };
+    return { fd: await w.q.fsx.openLog(path), path, bytes: 0, torn: false };
   } catch (error) {
     if (!isGone(error)) throw error;
     await mkdirp(w.q.fsx, path.slice(0, path.lastIndexOf('/')));
-    return { fd: await w.q.fsx.openLog(path), path, bytes: 0 };
+    return { fd: await w.q.fsx.openLog(path), path, bytes: 0, torn: false };
   }
 }
 
@@ -475,6 +515,8 @@ async function closeChunk(w: Worker, c: Chunk): Promise<void> {
       const line = c.journal.ended.get(n);
       if (line === undefined) return { place: queued, alone: false };
       if (line.state !== 'again') return { place: { state: line.state }, alone: false };
+      // As a request beside an entry of its own would: it is not tried again.
+      if (c.canceled.some(([lo, hi]) => lo <= n && n <= hi)) return { place: { state: 'canceled' }, alone: true };
       const next = c.again.get(n);
       return { place: next === undefined ? queued : placeOfNext(c.task, next), alone: true };
     };
@@ -551,13 +593,21 @@ export async function cancelOfChunk(w: Worker, { id, n, name }: { id: string; n:
       ? undefined
       : w.chunks.find((k) => k.piece.base === piece.base && k.n === n && k.piece.lo <= piece.hi && piece.lo <= k.piece.hi);
   if (c === undefined || piece === undefined) return false;
-  if (!c.busy) await cancelIn(w, c, name, piece.lo, piece.hi, await readCancel(w.q, w.session, id, n));
+  if (c.busy) return true;
+  const request = await readCancel(w.q, w.session, id, n);
+  // What was cut off before the request was seen lies elsewhere by now.
+  if (!c.cancels.has(name)) {
+    for (const [lo, hi] of without([piece.lo, piece.hi], [[c.piece.lo, c.piece.hi]]))
+      await cancelAgain(w.q, pieceId(piece.base, lo, hi), n, request);
+  }
+  await cancelIn(w, c, name, piece.lo, piece.hi, request);
   return true;
 }
 
 /** A request to cancel elements of a chunk: those that run are ended, those that have not begun are written down as canceled. */
 export async function cancelIn(w: Worker, c: Chunk, name: string, lo: number, hi: number, request: CancelRequest): Promise<void> {
   if (name !== '') c.cancels.add(name);
+  if (!c.canceled.some(([from, to]) => from === lo && to === hi)) c.canceled.push([lo, hi]);
   for (const run of w.runs.values()) {
     if (run.chunk !== c || run.finishing || (run.cause !== null && run.cause !== 'canceled')) continue;
     const { lo: n } = pieceOf(run.claimed.id)!;
@@ -584,6 +634,11 @@ export async function cancelIn(w: Worker, c: Chunk, name: string, lo: number, hi
     // At once, so that none of them begins while it is written.
     c.journal.ended.set(n, line);
   }
-  if (lines.length > 0) await write(w, c, text);
+  try {
+    if (lines.length > 0) await write(w, c, text);
+  } catch (error) {
+    for (const { n } of lines) c.journal.ended.delete(n);
+    throw error;
+  }
   if (c.running === 0 && !c.busy && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
 }
