@@ -57,11 +57,13 @@ const AGAIN_MS = 5;
 export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefined> {
   let seen: ArrayNow | undefined;
   for (let round = 0; round < READS; round++) {
-    const pieces = await piecesOf(q, id, round > 2);
+    const pieces = await piecesOf(q, id, round > (q.network ? 0 : 2));
     const task = await templateOf(q, pieces);
     if (task?.many === undefined) {
-      if (pieces.length === 0 && round > 1) return seen;
+      // All of its pieces may be moving; of an array that is gone nothing is left.
+      if (pieces.length === 0 && round > 1 && (seen !== undefined || !(await hasTraces(q, id)))) return seen;
       if (pieces.length > 0 && task !== undefined) return undefined;
+      if (round > 1) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       continue;
     }
     seen = await countUp(q, id, task, task.many, pieces);
@@ -70,6 +72,11 @@ export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefi
     await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * AGAIN_MS : AGAIN_MS));
   }
   return seen;
+}
+
+async function hasTraces(q: Queue, id: string): Promise<boolean> {
+  for (const name of await listOrEmpty(q.fsx, q.lay.gone(id), true)) if (name.startsWith(`${id}.`)) return false;
+  return (await listOrEmpty(q.fsx, q.lay.runs(id), true)).some((name) => name.startsWith(`${id}.`));
 }
 
 /** Every entry of an array, also those that are being cut. Of an id with no array: what else lies under it. */
@@ -414,10 +421,11 @@ export async function cancelElements(
       const name = cancelName(pieceId(id, from, to), piece.at.n);
       asked = true;
       try {
-        await createOnce(q, `${q.lay.session(piece.at.place.session)}/${name}`, `${JSON.stringify(request)}\n`);
+        // Never with its directory: that would undo a burial.
+        await q.fsx.create(`${q.lay.session(piece.at.place.session)}/${name}`, `${JSON.stringify(request)}\n`);
       } catch (error) {
-        if (isGone(error) || errnoOf(error) === 'ENOENT') return false;
-        throw error;
+        if (isGone(error)) return false;
+        if (errnoOf(error) !== 'EEXIST') throw error;
       }
       await ring(q);
       return (await listOrEmpty(q.fsx, q.lay.session(piece.at.place.session), true)).some(

@@ -52,7 +52,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     for (const e of tasks) {
       seen.add(e.name);
       try {
-        if (e.cut !== undefined) await completeCutOf(q, session, e.id, e.cut, e.n);
+        if (e.cut !== undefined) await finishCut(q, session, e.id, e.cut, e.n);
         if (isSetSession(session)) await putBack(q, session, e.id, e.n);
         else {
           const task = await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
@@ -85,8 +85,8 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
   return 'pending';
 }
 
-/** A piece of an array whose owner died while it was cutting it: the part that was cut off goes where the whole came from. */
-async function completeCutOf(q: Queue, session: string, id: string, cutOff: string, n: number): Promise<void> {
+/** A piece of an array whose owner was kept from finishing its cut: the part that was cut off goes where the whole came from. */
+export async function finishCut(q: Queue, session: string, id: string, cutOff: string, n: number): Promise<void> {
   const task = await readClaimed(q, `${q.lay.session(session)}/${id}+${cutOff}.a${n}.json`, id);
   if (task === undefined) return;
   const restId = `${baseId(id)}.${cutOff}`;

@@ -183,10 +183,10 @@ export async function cut(
   try {
     await q.fsx.link(wholeFile, restFile);
   } catch (error) {
-    const code = errnoOf(error);
-    if (isGone(error)) return undefined;
+    // Gone: taken away, unless this same cut was committed before and an error came then.
+    if (isGone(error) && !(await listOrEmpty(q.fsx, dir, q.network)).includes(cutName(keep, rest, n))) return undefined;
     // One that is there was staged by an earlier try of this same owner, or its reply was lost.
-    if (code !== 'EEXIST') throw error;
+    if (!isGone(error) && errnoOf(error) !== 'EEXIST') throw error;
   }
   if ((await move(q, wholeFile, committed)) !== 'moved') return undefined;
   await move(q, restFile, q.lay.entry(place, idOf(rest), n));

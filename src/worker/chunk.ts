@@ -6,13 +6,13 @@
  */
 import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
-import { cancelAgain, cancelHere, readCancel, without, type CancelRequest } from '../queue/cancel.ts';
+import { cancelAgain, cancelHere, carryCancel, readCancel, without, type CancelRequest } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { afterTerminal } from '../queue/depend.ts';
 import { checkFailures, readMarks } from '../queue/array.ts';
-import { isGone, mkdirp } from '../queue/fsx.ts';
-import { baseId, entryName, pieceId, pieceOf, type Piece, type Place } from '../queue/layout.ts';
+import { isGone, listOrEmpty, mkdirp } from '../queue/fsx.ts';
+import { baseId, cancelName, entryName, parseEntry, pieceId, pieceOf, type Piece, type Place } from '../queue/layout.ts';
 import { lostOutcome } from '../queue/bury.ts';
 import { publishOutcome, readClaimed, readOutcome } from '../queue/outcome.ts';
 import {
@@ -141,7 +141,11 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
     piece = taken;
     await ring(q);
   }
-  if (chunked && take > 1) return (await openChunk(w, claimed, task, many, piece, n)) ? [] : [];
+  if (chunked && take > 1) {
+    await openChunk(w, claimed, task, many, piece, n);
+    if (take < size) await carryRequests(w, whole, n);
+    return [];
+  }
   const singles: Claimed[] = [];
   const numbers = someOf(many, piece.lo, piece.hi, take);
   for (let i = numbers.length - 1; i > 0; i--) {
@@ -151,6 +155,7 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
     singles.unshift(single(claimed, dir, whole.base, numbers[i]!));
   }
   singles.unshift(single(claimed, dir, whole.base, numbers[0]!));
+  if (size > 1) await carryRequests(w, whole, n);
   return singles;
 }
 
@@ -504,12 +509,15 @@ function keepState(w: Worker, id: string, stateDir: string): void {
 async function closeChunk(w: Worker, c: Chunk): Promise<void> {
   const { q } = w;
   c.busy = true;
+  const dir = q.lay.session(w.session);
   w.chunks.splice(w.chunks.indexOf(c), 1);
   w.closing.add(c);
   w.claimEpoch++;
   try {
     await c.writing;
     closeFiles(c);
+    // What runs again obeys a request that was not seen yet, as an entry of its own does when it ends.
+    if (c.again.size > 0) await heedRequests(w, c);
     const queued = queuedPlace(c.task);
     const fateOf = (n: number): Fate => {
       const line = c.journal.ended.get(n);
@@ -520,8 +528,9 @@ async function closeChunk(w: Worker, c: Chunk): Promise<void> {
       const next = c.again.get(n);
       return { place: next === undefined ? queued : placeOfNext(c.task, next), alone: true };
     };
-    if (!(await scatter(q, q.lay.session(w.session), c.piece, c.n, c.many, c.journal, true, fateOf))) return;
-    for (const name of c.cancels) await unlinkQuietly(q.fsx, `${q.lay.session(w.session)}/${name}`);
+    if (!(await scatter(q, dir, c.piece, c.n, c.many, c.journal, true, fateOf))) return;
+    for (const name of c.cancels) await unlinkQuietly(q.fsx, `${dir}/${name}`);
+    if (c.again.size > 0) await carryRequests(w, c.piece, c.n);
     for (const next of c.again.values()) if (next.state === 'delayed') w.lookAtDueAt = Math.min(w.lookAtDueAt, next.dueAt);
     if (c.again.size > 0) await ring(q);
     await afterTerminal(q, c.task);
@@ -545,6 +554,35 @@ function closeFiles(c: Chunk): void {
   }
 }
 
+/** The requests of the own directory for elements between two numbers that were claimed as attempt `n`. */
+async function requestsFor(w: Worker, { base, lo, hi }: Piece, n: number): Promise<Array<{ id: string; name: string; lo: number; hi: number }>> {
+  const found: Array<{ id: string; name: string; lo: number; hi: number }> = [];
+  for (const name of await listOrEmpty(w.q.fsx, w.q.lay.session(w.session), w.q.network)) {
+    const e = name.startsWith(`${base}.`) ? parseEntry(name) : undefined;
+    const piece = e?.cancel === true && e.n === n ? pieceOf(e.id) : undefined;
+    if (e !== undefined && piece !== undefined && piece.lo <= hi && lo <= piece.hi) found.push({ id: e.id, name, lo: piece.lo, hi: piece.hi });
+  }
+  return found;
+}
+
+async function heedRequests(w: Worker, c: Chunk): Promise<void> {
+  for (const { name, lo, hi } of await requestsFor(w, c.piece, c.n)) {
+    if (lo < c.piece.lo || hi > c.piece.hi || c.cancels.has(name)) continue;
+    c.cancels.add(name);
+    c.canceled.push([lo, hi]);
+  }
+}
+
+/** Requests that came between a look and a move, or before a cut and for what was cut off: passed on at once. */
+async function carryRequests(w: Worker, piece: Piece, n: number): Promise<void> {
+  for (const { id } of await requestsFor(w, piece, n)) {
+    const mine = pieceOf(id)!;
+    const c = w.chunks.find((k) => k.piece.base === mine.base && k.n === n && k.piece.lo <= mine.hi && mine.lo <= k.piece.hi);
+    if (c === undefined) await carryCancel(w.q, w.session, id, n);
+    else if (!c.busy) await cancelOfChunk(w, { id, n, name: cancelName(id, n) });
+  }
+}
+
 /** Forgets the chunks of a session that is over; what ran of them has ended. */
 export function dropChunks(w: Worker): void {
   for (const c of w.chunks) closeFiles(c);
@@ -559,21 +597,9 @@ export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
     if (next === undefined) continue;
     c.busy = true;
     w.claimEpoch++;
+    const whole = c.piece;
     try {
-      // Canceled ones among what has not begun keep their lines.
-      await publishJournal(w.q, { ...c.piece, lo: next }, c.n, c.journal);
-      const kept = someOf(c.many, c.piece.lo, next - 1, 1).length > 0;
-      const dir = w.q.lay.session(w.session);
-      const home = queuedPlace(c.task);
-      if (!kept) {
-        closeFiles(c);
-        w.chunks.splice(w.chunks.indexOf(c), 1);
-        await move(w.q, `${dir}/${entryName(idOf(c.piece), c.n)}`, w.q.lay.entry(home, idOf(c.piece), c.n));
-      } else {
-        const keep: Piece = { ...c.piece, hi: numberAt(c.many.numbers, indexFrom(c.many.numbers, next) - 1)! };
-        const left = await cut(w.q, dir, c.piece, c.n, keep, { ...c.piece, lo: next }, home);
-        if (left !== undefined) c.piece = left;
-      }
+      await insist(() => giveBackFrom(w, c, next));
       await ring(w.q);
     } catch (error) {
       w.log(`${keyOf(c)}: cannot give back what has not begun: ${String(error)}`);
@@ -581,7 +607,39 @@ export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
       c.busy = false;
       w.claimEpoch++;
     }
+    await carryRequests(w, whole, c.n).catch((error: unknown) => w.log(`${keyOf(c)}: ${String(error)}`));
     if (c.running === 0 && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
+  }
+}
+
+async function giveBackFrom(w: Worker, c: Chunk, next: number): Promise<void> {
+  // Canceled ones among what has not begun keep their lines.
+  await publishJournal(w.q, { ...c.piece, lo: next }, c.n, c.journal);
+  const kept = someOf(c.many, c.piece.lo, next - 1, 1).length > 0;
+  const dir = w.q.lay.session(w.session);
+  const home = queuedPlace(c.task);
+  if (kept) {
+    const keep: Piece = { ...c.piece, hi: numberAt(c.many.numbers, indexFrom(c.many.numbers, next) - 1)! };
+    const left = await cut(w.q, dir, c.piece, c.n, keep, { ...c.piece, lo: next }, home);
+    if (left !== undefined) c.piece = left;
+    return;
+  }
+  await move(w.q, `${dir}/${entryName(idOf(c.piece), c.n)}`, w.q.lay.entry(home, idOf(c.piece), c.n));
+  closeFiles(c);
+  w.chunks.splice(w.chunks.indexOf(c), 1);
+}
+
+/** How often a cut that an error came into is gone on with: what was half done keeps what runs of it. */
+const TRIES = 5;
+
+async function insist(work: () => Promise<void>): Promise<void> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (failures >= TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** failures));
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import { noteServerTime } from '../queue/clock.ts';
 import { isGone, strongList } from '../queue/fsx.ts';
 import { parseEntry } from '../queue/layout.ts';
 import { openQueue } from '../queue/open.ts';
-import { settleLost } from '../queue/bury.ts';
+import { finishCut, settleLost } from '../queue/bury.ts';
 import { publishSpool } from '../queue/spool.ts';
 import { beat, readWant, writeState, type StateFile } from '../queue/registry.ts';
 import { bell } from '../queue/signal.ts';
@@ -66,6 +66,7 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     return (await queueIsThere(w)) ? 'revoked' : 'away';
   }
   const there = new Set<string>();
+  const cuts = new Map<string, string>();
   const cancels: Request[] = [];
   for (const name of names) {
     const e = parseEntry(name);
@@ -73,6 +74,7 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     const key = `${e.id}.a${e.n}`;
     if (e.cancel) cancels.push({ id: e.id, n: e.n, key, name });
     else there.add(key);
+    if (e.cut !== undefined) cuts.set(key, e.cut);
   }
   if (epoch === w.claimEpoch && !claiming) await dropMissing(w, there, before);
   // What is wrong with one entry must not pass for a queue that is away: it is tried again at each heartbeat.
@@ -90,14 +92,17 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
         w,
         key,
         cancels.some((c) => c.key === key),
+        cuts.get(key),
       ).catch((error: unknown) => sayOnce(w, key, error));
     }
   }
   return 'ok';
 }
 
-async function giveBack(w: Worker, key: string, canceled: boolean): Promise<void> {
+async function giveBack(w: Worker, key: string, canceled: boolean, cut: string | undefined): Promise<void> {
   const e = parseEntry(`${key}.json`)!;
+  // An error kept it from being cut as a whole.
+  if (cut !== undefined) await finishCut(w.q, w.session, e.id, cut, e.n);
   // It may have ended here while the queue was away, and its outcome lie on the local disk: that one comes first.
   await publishSpool(w.q, w.session);
   w.log(`${key}: in my directory but not mine to run: given back`);

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import { errnoOf, TqError } from '../../src/errors.ts';
-import { bury, settleLost } from '../../src/queue/bury.ts';
+import { bury, finishCut, settleLost } from '../../src/queue/bury.ts';
 import { carryCancel } from '../../src/queue/cancel.ts';
 import { sweepWaiting } from '../../src/queue/depend.ts';
 import { sessions } from '../../src/queue/find.ts';
@@ -496,8 +496,9 @@ async function beat(w: SimWorker): Promise<boolean> {
   }
   for (const e of entries) {
     const name = `${e.id}.a${e.n}`;
-    if (e.cancel || e.cut !== undefined || before.has(name) || w.real.closing.size > 0 || w.real.chunks.some((c) => keyOf(c) === name)) continue;
+    if (e.cancel || before.has(name) || w.real.closing.size > 0 || w.real.chunks.some((c) => keyOf(c) === name)) continue;
     busy = true;
+    if (e.cut !== undefined) await finishCut(q, w.session, e.id, e.cut, e.n);
     await settleLost(
       q,
       w.session,
