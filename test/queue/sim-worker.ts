@@ -58,6 +58,8 @@ interface SimWorker {
   p: Proc;
   /** What the code about pieces needs of a worker. */
   real: Worker;
+  /** How it takes the elements of an array; undefined: as chance decides. */
+  takes: 'chunk' | 'singles' | undefined;
   elements: Map<string, ElementRun>;
   oracle: Oracle;
   session: string;
@@ -69,6 +71,7 @@ interface SimWorker {
 const newWorker = (p: Proc, oracle: Oracle): SimWorker => ({
   p,
   real: realWorker(p),
+  takes: undefined,
   elements: new Map(),
   oracle,
   session: '',
@@ -214,6 +217,37 @@ export async function beginSome(p: Proc, oracle: Oracle, most: number): Promise<
   return w.session;
 }
 
+/** Takes some elements of an array, runs them to this exit code, and leaves. */
+export async function runSome(p: Proc, oracle: Oracle, takes: 'chunk' | 'singles', code: 0 | 1): Promise<void> {
+  const w = newWorker(p, oracle);
+  w.takes = takes;
+  await begin(w);
+  const busy = (): boolean => w.pending.length > 0 || w.real.chunks.length > 0;
+  for (let look = 0; look < LOOKS && !busy(); look++) {
+    w.window = emptyWindow();
+    await claimSome(w, 1);
+  }
+  while (w.pending.length > 0) await startOne(w);
+  for (const name of [...w.runs.keys()]) await finishOne(w, name, code === 0 ? 'succeed' : 'fail');
+  while (w.elements.size > 0 || canBeginElement(w)) {
+    if (w.elements.size < JOBS && canBeginElement(w)) await startElement(w);
+    else await finishElement(w, [...w.elements.keys()][0]!, code === 0 ? 'succeed' : 'fail');
+  }
+  await leave(w);
+}
+
+/** Takes a chunk, ends its first element and begins two more, and does nothing more. */
+export async function beginChunk(p: Proc, oracle: Oracle): Promise<string> {
+  const w = newWorker(p, oracle);
+  w.takes = 'chunk';
+  await begin(w);
+  await claimSome(w, 1);
+  await startElement(w);
+  await finishElement(w, [...w.elements.keys()][0]!, 'succeed');
+  for (let i = 0; i < JOBS; i++) await startElement(w);
+  return w.session;
+}
+
 /** Trouble of the file system is what it is tested with; anything else is a mistake. */
 export function rethrowUnexpected(error: unknown): void {
   if (error instanceof Violation || !(error instanceof RevokedError || error instanceof TqError || errnoOf(error) !== undefined))
@@ -280,7 +314,7 @@ async function claimSome(w: SimWorker, most: number): Promise<boolean> {
     // Short or long: as a chunk of a few, or one by one.
     const { rng } = w.p.world;
     w.real.elementMs.delete(baseId(c.id));
-    if (rng.chance(0.6)) w.real.elementMs.set(baseId(c.id), rng.pick([100, 200, 150]));
+    if (w.takes === undefined ? rng.chance(0.6) : w.takes === 'chunk') w.real.elementMs.set(baseId(c.id), rng.pick([100, 200, 150]));
     for (const single of await openPiece(w.real, c, 1 + rng.int(3))) w.pending.push({ ...single, atStep });
   }
   return claimed.length > 0;
