@@ -366,7 +366,9 @@ async function split(q: Queue, array: ArrayNow, piece: PieceAt, from: number, to
     const fateOf = (element: number): Fate => {
       const line = isTerminal(at.state) ? undefined : journal?.ended.get(element);
       if (line !== undefined && line.state !== 'again') return { place: { state: line.state }, alone: false };
-      return { place: home, alone: element >= from && element <= to && from === to };
+      // What had begun lies by itself from now on, so that the others have no past any more.
+      const begun = !isTerminal(at.state) && journal?.begun.has(element) === true;
+      return { place: home, alone: begun || (element >= from && element <= to && from === to) };
     };
     // A border on either side of the range: runs of one fate that are not next to each other are cut apart.
     await scatterApart(q, dir, piece, n, array.many, journal ?? EMPTY, fateOf, from, to);

@@ -12,7 +12,7 @@ import { returnSharesOf, wantsOf, type Want } from './limits.ts';
 import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readClaimed, readOutcome, settle, tallyBefore } from './outcome.ts';
-import { completeCut, dropStaged, keepJournal } from './pieces.ts';
+import { completeCut, dropStaged, endedLine, keepJournal } from './pieces.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
 import { move, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
@@ -125,7 +125,15 @@ export async function settleLost(
     await handBackPiece(q, file, task, n);
     return task;
   }
-  if (task.many !== undefined) await keepJournal(q, id, n);
+  if (task.many !== undefined) {
+    // What ended as part of a chunk goes to its end, however it came here.
+    const line = await endedLine(q, id, n);
+    if (line !== undefined) {
+      const { outcomeOfLine } = await import('./array-view.ts');
+      await settle(q, session, { ...outcomeOfLine(line, id, n, session), nonce: randomText(12) }, task);
+      return task;
+    }
+  }
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
   await settle(q, session, lost, task, canceled);

@@ -155,6 +155,16 @@ export async function keepJournal(q: Queue, id: string, n: number): Promise<void
   await publishJournal(q, piece, n, mine);
 }
 
+/** How one element that was claimed as attempt `n` had ended before, as part of a chunk. */
+export async function endedLine(q: Queue, id: string, n: number): Promise<Ended | undefined> {
+  const piece = pieceOf(id)!;
+  for (const attempt of [n, n - 1]) {
+    const line = attempt < 1 ? undefined : (await readJournal(q, piece, attempt))?.ended.get(piece.lo);
+    if (line !== undefined) return line.state === 'again' ? undefined : line;
+  }
+  return undefined;
+}
+
 /** Writes the lines of some elements as the journal of a piece that begins with `lo`, once. */
 export async function publishJournal(q: Queue, piece: Piece, n: number, journal: Journal): Promise<void> {
   let text = '';

@@ -310,8 +310,9 @@ export async function runNext(w: Worker, c: Chunk, slot: number, made: (run: Run
     await runElement(w, c, run, n, slot);
   } finally {
     c.running--;
+    // Also when it could not begin: nobody would come back to a chunk of which nothing is left.
+    if (c.running === 0 && !c.busy && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
   }
-  if (c.running === 0 && !c.busy && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
 }
 
 async function runElement(w: Worker, c: Chunk, run: Run, n: number, slot: number): Promise<void> {

@@ -32,6 +32,8 @@ interface Element {
   running: { session: string; n: number; condemned: boolean } | undefined;
   /** The step after which a cancel of it was promised. */
   canceledAt: number | undefined;
+  /** The step at which a retry last took it out of its end. */
+  retriedAt: number;
 }
 
 export interface KnownArray {
@@ -86,7 +88,7 @@ export class ArrayOracle {
   private learn(task: Task): KnownArray {
     const elements = new Map<number, Element>();
     for (const n of numbersIn(task.many!.numbers, 0, 999_999_999)) {
-      elements.set(n, { claimed: 0, claimedAt: -1, ended: undefined, started: new Set(), running: undefined, canceledAt: undefined });
+      elements.set(n, { claimed: 0, claimedAt: -1, ended: undefined, started: new Set(), running: undefined, canceledAt: undefined, retriedAt: -1 });
     }
     const a: KnownArray = { id: task.id, task, elements, entries: new Map(), acked: false, removing: false, retried: [] };
     this.known.set(task.id, a);
@@ -100,9 +102,10 @@ export class ArrayOracle {
     this.check(a!);
   }
 
-  /** A cancel of these elements was promised. */
-  canceled(id: string, lo: number, hi: number, step: number): void {
-    for (const [n, e] of this.known.get(id)?.elements ?? []) if (n >= lo && n <= hi) e.canceledAt = step;
+  /** A cancel of these elements that began at step `since` was promised. */
+  canceled(id: string, lo: number, hi: number, since: number): void {
+    for (const [n, e] of this.known.get(id)?.elements ?? [])
+      if (n >= lo && n <= hi && e.retriedAt < since) e.canceledAt = this.world.steps;
   }
 
   saw(call: Call, echo: boolean): void {
@@ -189,6 +192,7 @@ export class ArrayOracle {
           this.fail(`V5: element ${n} leaves ${source.path} without a retry`, a.id);
         e.ended = undefined;
         e.canceledAt = undefined;
+        e.retriedAt = this.world.steps;
       }
     }
   }

@@ -136,9 +136,10 @@ async function deadChunk({ world, oracle }: Stage): Promise<string> {
 const cancelPart =
   (part: string): Case['verb'] =>
   async ({ oracle, id, world }, p) => {
+    const since = world.steps;
     await cancelTask(p.q, `${id}${part}`, { reason: 'a test', now: false, by: null });
     const { lo, hi } = pieceOf(`${id}${part}`) ?? { lo: 1, hi: 8 };
-    oracle.arrays.canceled(id, lo, hi, world.steps);
+    oracle.arrays.canceled(id, lo, hi, since);
   };
 
 const ARRAY_CASES: readonly Case[] = [

@@ -193,7 +193,7 @@ const ARRAY_VERBS: Weighed = [
       const since = run.world.steps;
       await cancelTask(p.q, part, { reason: null, now: false, by: null });
       const { lo, hi } = pieceOf(part) ?? { lo: 0, hi: 999_999_999 };
-      if (since >= 0) run.oracle.arrays.canceled(id, lo, hi, run.world.steps);
+      run.oracle.arrays.canceled(id, lo, hi, since);
     }),
   ],
   [2, 'hold elements', onElements(async (_run, p, _id, part) => holdTask(p.q, part, null))],
