@@ -10,7 +10,7 @@ import { locate, type Located } from './find.ts';
 import { prepareFollowUp, releaseFollowUp, settleFollowUp } from './follow.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
-import { baseId, cancelName, entryName, pieceOf } from './layout.ts';
+import { baseId, cancelName, entryName, parseEntry, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
@@ -162,6 +162,8 @@ export async function readCancel(q: Queue, session: string, id: string, n: numbe
 export async function carryCancel(q: Queue, session: string, id: string, n: number): Promise<void> {
   const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
   const request = await readCancel(q, session, id, n);
+  // Of some of a range that is still here: it would be made anew under this very name.
+  if (await isCovered(q, session, id, n)) return;
   let seen = false;
   let settled = false;
   for (let round = 0; round < 4 && !settled; round++) {
@@ -181,6 +183,18 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
     else settled = await cancelHere(q, at, request);
   }
   if (settled || !seen) await unlinkQuietly(q.fsx, path);
+}
+
+/** Whether a range of which `id` is a part lies in the session as attempt `n`. */
+async function isCovered(q: Queue, session: string, id: string, n: number): Promise<boolean> {
+  const part = pieceOf(id);
+  if (part === undefined) return false;
+  for (const name of await listOrEmpty(q.fsx, q.lay.session(session), q.network)) {
+    const e = name.startsWith(`${part.base}.`) ? parseEntry(name) : undefined;
+    const whole = e === undefined || e.cancel || e.n !== n ? undefined : pieceOf(e.id);
+    if (whole !== undefined && whole.lo <= part.lo && part.hi <= whole.hi) return true;
+  }
+  return false;
 }
 
 /** A request for elements whose piece was cut since: made anew for what covers them now. False: there are none. */

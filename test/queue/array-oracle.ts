@@ -256,20 +256,20 @@ export class ArrayOracle {
       for (const [n, e] of a.elements) {
         if (e.running !== undefined) this.fail(`element ${n} of ${a.id} runs still`, a.id);
         const state = this.stateOfElement(a, n);
-        if (!isTerminal(state) && state !== 'held') this.fail(`element ${n} of ${a.id} has not ended: ${state}`, a.id);
+        if (state === undefined || (!isTerminal(state) && state !== 'held')) this.fail(`element ${n} of ${a.id} has not ended: ${state}`, a.id);
         if (e.ended !== undefined && e.ended !== state) this.fail(`element ${n} of ${a.id} ended ${e.ended} and is ${state}`, a.id);
       }
     }
   }
 
-  stateOfElement(a: KnownArray, n: number): State {
-    return [...a.entries.values()].find((c) => c.lo <= n && n <= c.hi)!.state;
+  private stateOfElement(a: KnownArray, n: number): State | undefined {
+    return [...a.entries.values()].find((c) => c.lo <= n && n <= c.hi)?.state;
   }
 
   /** The states of the elements in their order. */
   states(id: string): State[] {
     const a = this.known.get(id);
-    return a === undefined || a.entries.size === 0 ? [] : [...a.elements.keys()].map((n) => this.stateOfElement(a, n));
+    return a === undefined || a.entries.size === 0 ? [] : [...a.elements.keys()].flatMap((n) => this.stateOfElement(a, n) ?? []);
   }
 
   /** The state of the whole. */
