@@ -56,12 +56,14 @@ const AGAIN_MS = 5;
 /** The array with this id, as it is at one moment; undefined: there is none. */
 export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefined> {
   let seen: ArrayNow | undefined;
+  let met = false;
   for (let round = 0; round < READS; round++) {
     const pieces = await piecesOf(q, id, round > (q.network ? 0 : 2));
     const task = await templateOf(q, pieces);
     if (task?.many === undefined) {
       // All of its pieces may be moving; of an array that is gone nothing is left.
-      if (pieces.length === 0 && round > 1 && (seen !== undefined || !(await hasTraces(q, id)))) return seen;
+      if (pieces.length === 0 && round > 1 && (seen !== undefined || (!met && !(await hasTraces(q, id))))) return seen;
+      met ||= pieces.length > 0;
       if (pieces.length > 0 && task !== undefined) return undefined;
       if (round > 1) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       continue;

@@ -9,10 +9,10 @@ import { serverNow } from './clock.ts';
 import { sweepFollowUps } from './follow.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
 import { returnSharesOf, wantsOf, type Want } from './limits.ts';
-import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
+import { baseId, baseOf, entryName, isPiece, parseEntry, pieceOf, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readClaimed, readOutcome, settle, tallyBefore } from './outcome.ts';
-import { completeCut, dropStaged, endedLine, keepJournal } from './pieces.ts';
+import { completeCut, dropStaged, endedLine, keepJournal, readJournal } from './pieces.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
 import { move, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
@@ -131,6 +131,11 @@ export async function settleLost(
     if (line !== undefined) {
       const { outcomeOfLine } = await import('./array-view.ts');
       await settle(q, session, { ...outcomeOfLine(line, id, n, session), nonce: randomText(12) }, task);
+      return task;
+    }
+    // The last element of a chunk: its owner writes into the journal, and an outcome file would contradict it.
+    if ((await readJournal(q, pieceOf(id)!, n)) !== undefined) {
+      await handBackPiece(q, file, task, n);
       return task;
     }
   }
