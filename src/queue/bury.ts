@@ -133,8 +133,8 @@ export async function settleLost(
       await settle(q, session, { ...outcomeOfLine(line, id, n, session), nonce: randomText(12) }, task);
       return task;
     }
-    // The last element of a chunk: its owner writes into the journal, and an outcome file would contradict it.
-    if ((await readJournal(q, pieceOf(id)!, n)) !== undefined) {
+    // The last element of a chunk: its owner writes into the journal, and an outcome file would contradict it. One that is there counts.
+    if ((await readJournal(q, pieceOf(id)!, n)) !== undefined && (await readOutcome(q, id, n)) === undefined) {
       await handBackPiece(q, file, task, n);
       return task;
     }

@@ -134,15 +134,16 @@ export class ArrayOracle {
     if (e !== undefined && isTerminal(next.state)) e.ended = next.state;
   }
 
-  /** Lines in a journal: ends, unless whoever wrote them was given up before. */
+  /** Lines in the journal of an entry: ends, unless whoever wrote them was given up before. */
   private wrote(path: string): void {
-    const m = /\/([0-9a-z]+)\.\d+\.a(\d+)\.ndjson$/.exec(path);
+    const m = /\/([0-9a-z]+)\.(\d+)\.a(\d+)\.ndjson$/.exec(path);
     const a = m === null ? undefined : this.known.get(m[1]!);
     if (a === undefined) return;
-    const n = Number(m![2]);
+    const [lo, n] = [Number(m![2]), Number(m![3])];
     for (const line of parseJournal(fs.readFileSync(this.world.absolute(path), 'utf8')).ended.values()) {
       const e = a.elements.get(line.n);
-      if (e === undefined || line.state === 'again' || n < e.claimed || e.running?.condemned === true) continue;
+      if (e === undefined || line.state === 'again' || e.running?.condemned === true) continue;
+      if (![...a.entries.values()].some((c) => c.lo === lo && c.n === n && line.n >= c.lo && line.n <= c.hi)) continue;
       e.ended = line.state;
     }
   }
