@@ -18,7 +18,7 @@ import { baseId, bucketOf, cancelName, isBucket, isId, parseEntry, parseRest, pi
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
-import { makeSession } from './session.ts';
+import { judgeSession, makeSession } from './session.ts';
 import { ring } from './signal.ts';
 import { arrayLimit } from './submit.ts';
 import { createOnce, move, publish, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
@@ -297,8 +297,14 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
       const { at } = piece;
       if (at.place.state === 'running') {
         // In the hands of a verb, or about to be published: it comes out in a moment.
-        if (at.state !== 'running' || piece.staged === true) again ||= change.from.includes(at.state);
-        else if (change.running !== undefined && !asked.has(at.file)) {
+        if (at.state !== 'running' || piece.staged === true) {
+          again ||= change.from.includes(at.state);
+          // Unless that one has died: nobody may come by to say so.
+          if (q.facts !== undefined && judgeSession(at.place.session, await q.facts()) === 'dead') {
+            const { bury } = await import('./bury.ts');
+            await bury(q, at.place.session, { proved: true, reason: 'it died' });
+          }
+        } else if (change.running !== undefined && !asked.has(at.file)) {
           if (await change.running(piece, from, to)) {
             asked.add(at.file);
             n += size;

@@ -522,10 +522,10 @@ async function closeChunk(w: Worker, c: Chunk): Promise<void> {
     const queued = queuedPlace(c.task);
     const fateOf = (n: number): Fate => {
       const line = c.journal.ended.get(n);
-      if (line === undefined) return { place: queued, alone: false };
-      if (line.state !== 'again') return { place: { state: line.state }, alone: false };
+      if (line !== undefined && line.state !== 'again') return { place: { state: line.state }, alone: false };
       // As a request beside an entry of its own would: it is not tried again.
       if (c.canceled.some(([lo, hi]) => lo <= n && n <= hi)) return { place: { state: 'canceled' }, alone: true };
+      if (line === undefined) return { place: queued, alone: false };
       const next = c.again.get(n);
       return { place: next === undefined ? queued : placeOfNext(c.task, next), alone: true };
     };
