@@ -18,7 +18,7 @@ import { baseId, bucketOf, cancelName, isBucket, isId, parseEntry, parseRest, pi
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
-import { judgeSession, makeSession } from './session.ts';
+import { isSetSession, judgeSession, makeSession } from './session.ts';
 import { ring } from './signal.ts';
 import { arrayLimit } from './submit.ts';
 import { createOnce, move, publish, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
@@ -299,8 +299,8 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
         // In the hands of a verb, or about to be published: it comes out in a moment.
         if (at.state !== 'running' || piece.staged === true) {
           again ||= change.from.includes(at.state);
-          // Unless that one has died: nobody may come by to say so.
-          if (q.facts !== undefined && judgeSession(at.place.session, await q.facts()) === 'dead') {
+          // Unless that one has died, and nobody comes by to bury it. (A worker's processes must be ended first: that is for workers.)
+          if (isSetSession(at.place.session) && q.facts !== undefined && judgeSession(at.place.session, await q.facts()) === 'dead') {
             const { bury } = await import('./bury.ts');
             await bury(q, at.place.session, { proved: true, reason: 'it died' });
           }

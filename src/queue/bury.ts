@@ -2,6 +2,7 @@
  * Burial: what a session that is over leaves under `running/` is settled, then its directory is removed, which revokes it (a
  * late rename into it finds no directory). Every step may be repeated by another undertaker.
  */
+import { TqError } from '../errors.ts';
 import type { Outcome, Task } from '../task/types.ts';
 import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
@@ -66,7 +67,13 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     if (failed.length > 0) throw failed[0];
     await dropStaged(q, dir, names);
     for (const e of entries) {
-      if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
+      if (!e.cancel || tasks.some((t) => t.id === e.id && t.n === e.n)) continue;
+      try {
+        await carryCancel(q, session, e.id, e.n);
+      } catch (error) {
+        // For elements that are in the hands of another who died: it keeps, and the burial is gone on with later.
+        if (!(error instanceof TqError)) throw error;
+      }
     }
     if (await rmdirIfEmpty(q.fsx, dir)) {
       // Only now: what it claims too late has no directory to come into. Shares of what it never claimed are found by who needs them.
