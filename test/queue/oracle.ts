@@ -73,6 +73,7 @@ export class Oracle {
   readonly tasks = new Map<string, Known>();
   readonly running = new Map<string, Running>();
   readonly arrays: ArrayOracle;
+  private readonly limits = new Map<string, number>();
   /** Published outcomes that were made so far, for tests that count them. */
   published = 0;
   private readonly logs = new Map<string, Proc>();
@@ -116,6 +117,18 @@ export class Oracle {
       this.tasks.set(id, k);
     }
     return k;
+  }
+
+  /** From now on at most `max` tokens of this limit may have a holder, and as many shares run. */
+  limit(name: string, max: number): void {
+    this.world.observers.push(({ op, target }) => {
+      if (op !== 'rename' || !target!.startsWith(`limits/${name}/max.`)) return;
+      const tokens = fs.readdirSync(this.world.absolute(`limits/${name}/max.0`)).filter((token) => !token.startsWith('.'));
+      const held = tokens.filter((token) => !/\.free$/.test(token));
+      if (held.length > max) this.fail(`${held.join(' ')} are held at once, and the limit is ${max}`, name);
+      if (new Set(tokens.map((token) => token.split('.')[0])).size !== tokens.length) this.fail(`a token is there twice: ${tokens.join(' ')}`, name);
+    });
+    this.limits.set(name, max);
   }
 
   /** An id was printed. */
@@ -201,6 +214,11 @@ export class Oracle {
     }
     if (t?.hold === true && !k.released && k.retried.size === 0)
       this.fail(`${name} was submitted held and starts without having been released`, id);
+    for (const { name, n: shares } of k.task?.limits ?? []) {
+      const others = [...this.running.values()].filter((r) => !r.condemned).map((r) => this.known(r.id).task?.limits ?? []);
+      const used = others.flat().reduce((sum, l) => sum + (l.name === name ? l.n : 0), shares);
+      if (used > (this.limits.get(name) ?? used)) this.fail(`${name} starts ${id} as ${used} shares of ${name}`, id);
+    }
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });
   }

@@ -10,6 +10,7 @@ import { holdTask, releaseTask, removeTask, retryTask } from '../../src/queue/co
 import { sweepWaiting } from '../../src/queue/depend.ts';
 import { sessions } from '../../src/queue/find.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
+import { setLimit } from '../../src/queue/limits.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { setTask, type Change } from '../../src/queue/set.ts';
 import { submitTask } from '../../src/queue/submit.ts';
@@ -83,6 +84,8 @@ interface Run {
 }
 
 const KEYS = ['k1', 'k2'];
+const LIMIT = 'lim';
+const MAX = 2;
 /** Calls after which a verb counts as one that waits. */
 const PATIENCE = 500;
 
@@ -112,6 +115,8 @@ export async function play(seed: number, verbs: number, about: 'all' | 'arrays' 
     world.faults = faultsOf(world, profile.rates);
     world.pauses = rng.pick([0, 0.002, 0.01]);
     world.sticky = rng.pick([0, 0.5, 0.9]);
+    await world.alone('limit', (p) => setLimit(p.q, LIMIT, { max: MAX, rate: null }), { spared: true });
+    oracle.limit(LIMIT, MAX);
     const crew = 1 + rng.int(3);
     const crowd = 1 + rng.int(5);
     for (let i = 0; i < crew; i++) await hire(run);
@@ -337,6 +342,7 @@ async function submit(run: Run, p: Proc): Promise<void> {
   if (rng.chance(0.05)) over.expireMs = 20 + rng.int(100);
   if (rng.chance(0.25)) Object.assign(over, HOOKS);
   if (rng.chance(0.1)) over.fallback = 'true';
+  if (rng.chance(0.25)) over.limits = [{ name: LIMIT, n: rng.pick([1, 1, 2]) }];
   over.onLost = rng.pick(['requeue', 'requeue', 'hold', 'fail']);
   const made = await submitTask(p.q, draft(over));
   if (made.existing === true) return;

@@ -11,10 +11,11 @@ import { sessions } from '../../src/queue/find.ts';
 import { sweepGroups } from '../../src/queue/groups.ts';
 import { finishIntents } from '../../src/queue/intent.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
-import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
+import { claim, emptyWindow, RevokedError, type Candidate, type Claimed } from '../../src/queue/claim.ts';
 import { serverNow } from '../../src/queue/clock.ts';
 import { isGone, mkdirp, strongList } from '../../src/queue/fsx.ts';
-import { baseId, isPiece, parseEntry, randomText } from '../../src/queue/layout.ts';
+import { baseId, entryName, isPiece, parseEntry, randomText } from '../../src/queue/layout.ts';
+import { giveBackAll, takeShares, wantsOf, type Share } from '../../src/queue/limits.ts';
 import { readOutcome, readTaskAt, settle, tallyBefore } from '../../src/queue/outcome.ts';
 import { judgeSession, makeSession } from '../../src/queue/session.ts';
 import { writeWhy } from '../../src/queue/why.ts';
@@ -60,6 +61,9 @@ interface SimWorker {
   real: Worker;
   /** How it takes the elements of an array; undefined: as chance decides. */
   takes: 'chunk' | 'singles' | undefined;
+  /** Shares by the attempt that they are for; and those to be given back. */
+  shares: Map<string, Share[]>;
+  doubt: Share[];
   elements: Map<string, ElementRun>;
   oracle: Oracle;
   session: string;
@@ -72,6 +76,8 @@ const newWorker = (p: Proc, oracle: Oracle): SimWorker => ({
   p,
   real: realWorker(p),
   takes: undefined,
+  shares: new Map(),
+  doubt: [],
   elements: new Map(),
   oracle,
   session: '',
@@ -307,9 +313,10 @@ async function claimSome(w: SimWorker, most: number): Promise<boolean> {
     w.runs.has(nameOf({ id, attempt })) ||
     w.real.chunks.some((c) => keyOf(c) === nameOf({ id, attempt })) ||
     w.pending.some((c) => c.id === id && c.attempt === attempt);
+  await returnIdle(w);
   const opening: Claimed[] = [];
   const taken = (c: Claimed): void => void (isPiece(c.id) ? opening.push(c) : w.pending.push({ ...c, atStep }));
-  const claimed = await claim(w.p.q, w.session, w.window, { serves: () => true, leave: () => false, has, taken }, most);
+  const claimed = await claim(w.p.q, w.session, w.window, { serves: () => true, leave: (c) => lacksShares(w, c), has, taken }, most);
   for (const c of opening) {
     // Short or long: as a chunk of a few, or one by one.
     const { rng } = w.p.world;
@@ -318,6 +325,29 @@ async function claimSome(w: SimWorker, most: number): Promise<boolean> {
     for (const single of await openPiece(w.real, c, 1 + rng.int(3))) w.pending.push({ ...single, atStep });
   }
   return claimed.length > 0;
+}
+
+/** Takes what a candidate asks for, before the claim. True: there is none free. */
+async function lacksShares(w: SimWorker, c: Candidate): Promise<boolean> {
+  const { q } = w.p;
+  const task = await readTaskAt(q, `${c.dir}/${entryName(c.id, c.n)}`, c.id);
+  const wants = task === undefined ? [] : wantsOf(task);
+  if (wants.length === 0) return false;
+  const taken = await takeShares(q, wants, w.session, c.id, w.doubt);
+  if (!Array.isArray(taken)) return true;
+  w.shares.set(nameOf({ id: c.id, attempt: c.n + 1 }), taken);
+  return false;
+}
+
+/** What is neither claimed nor running any more gives back what it had. */
+async function returnIdle(w: SimWorker): Promise<void> {
+  for (const [name, shares] of w.shares) {
+    if (w.runs.has(name) || w.pending.some((c) => nameOf(c) === name)) continue;
+    w.shares.delete(name);
+    w.doubt.push(...shares);
+  }
+  const doubt = w.doubt.splice(0);
+  await giveBackAll(w.p.q, doubt, 'unused', w.doubt);
 }
 
 function canBeginElement(w: SimWorker): boolean {
@@ -579,6 +609,9 @@ async function rise(w: SimWorker): Promise<void> {
   w.pending = [];
   w.window = emptyWindow();
   w.session = '';
+  // What it held is for others to take back, its directory being gone.
+  w.shares.clear();
+  w.doubt = [];
   for (const key of w.elements.keys()) await finishElement(w, key, 'revoke');
   dropChunks(w.real);
 }
@@ -597,5 +630,6 @@ async function leave(w: SimWorker): Promise<boolean> {
   for (const name of [...w.runs.keys()]) await finishOne(w, name, 'hand back');
   await beat(w);
   if (w.session === '') return true;
+  await returnIdle(w);
   return (await bury(w.p.q, w.session, { proved: true, reason: 'left' })) === 'buried';
 }
