@@ -227,19 +227,25 @@ export async function beginSome(p: Proc, oracle: Oracle, most: number): Promise<
 export async function runSome(p: Proc, oracle: Oracle, takes: 'chunk' | 'singles', code: 0 | 1): Promise<void> {
   const w = newWorker(p, oracle);
   w.takes = takes;
-  await begin(w);
-  const busy = (): boolean => w.pending.length > 0 || w.real.chunks.length > 0;
-  for (let look = 0; look < LOOKS && !busy(); look++) {
-    w.window = emptyWindow();
-    await claimSome(w, 1);
+  try {
+    await begin(w);
+    const busy = (): boolean => w.pending.length > 0 || w.real.chunks.length > 0;
+    for (let look = 0; look < LOOKS && !busy(); look++) {
+      w.window = emptyWindow();
+      await claimSome(w, 1);
+    }
+    while (w.pending.length > 0) await startOne(w);
+    for (const name of [...w.runs.keys()]) await finishOne(w, name, code === 0 ? 'succeed' : 'fail');
+    while (w.elements.size > 0 || canBeginElement(w)) {
+      if (w.elements.size < JOBS && canBeginElement(w)) await startElement(w);
+      else await finishElement(w, [...w.elements.keys()][0]!, code === 0 ? 'succeed' : 'fail');
+    }
+    await leave(w);
+  } finally {
+    // An error ends it, and with it what it ran.
+    for (const run of w.runs.values()) oracle.end(run.claimed.id, run.claimed.attempt);
+    for (const e of w.elements.values()) oracle.arrays.end(e.run.claimed.id);
   }
-  while (w.pending.length > 0) await startOne(w);
-  for (const name of [...w.runs.keys()]) await finishOne(w, name, code === 0 ? 'succeed' : 'fail');
-  while (w.elements.size > 0 || canBeginElement(w)) {
-    if (w.elements.size < JOBS && canBeginElement(w)) await startElement(w);
-    else await finishElement(w, [...w.elements.keys()][0]!, code === 0 ? 'succeed' : 'fail');
-  }
-  await leave(w);
 }
 
 /** Takes a chunk, ends its first element and begins two more, and does nothing more. */
