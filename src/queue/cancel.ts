@@ -220,10 +220,7 @@ export function without(range: readonly [number, number], others: ReadonlyArray<
   for (const [from, to] of others) {
     left = left.flatMap(([lo, hi]): Array<[number, number]> => {
       if (to < lo || hi < from) return [[lo, hi]];
-      return [
-        ...(lo < from ? [[lo, from - 1] as [number, number]] : []),
-        ...(to < hi ? [[to + 1, hi] as [number, number]] : []),
-      ];
+      return [...(lo < from ? [[lo, from - 1] as [number, number]] : []), ...(to < hi ? [[to + 1, hi] as [number, number]] : [])];
     });
   }
   return left;

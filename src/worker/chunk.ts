@@ -253,15 +253,7 @@ async function openChunk(w: Worker, claimed: Claimed, task: Task, many: Many, pi
 }
 
 /** A piece of which something was begun: what has ended goes where it belongs, what was lost is counted, the rest goes back. */
-async function recover(
-  w: Worker,
-  dir: string,
-  whole: Piece,
-  claimed: Claimed,
-  task: Task,
-  many: Many,
-  journal: Journal,
-): Promise<void> {
+async function recover(w: Worker, dir: string, whole: Piece, claimed: Claimed, task: Task, many: Many, journal: Journal): Promise<void> {
   const { q } = w;
   const n = claimed.attempt;
   const queued = queuedPlace(task);
@@ -556,12 +548,17 @@ function closeFiles(c: Chunk): void {
 }
 
 /** The requests of the own directory for elements between two numbers that were claimed as attempt `n`. */
-async function requestsFor(w: Worker, { base, lo, hi }: Piece, n: number): Promise<Array<{ id: string; name: string; lo: number; hi: number }>> {
+async function requestsFor(
+  w: Worker,
+  { base, lo, hi }: Piece,
+  n: number,
+): Promise<Array<{ id: string; name: string; lo: number; hi: number }>> {
   const found: Array<{ id: string; name: string; lo: number; hi: number }> = [];
   for (const name of await listOrEmpty(w.q.fsx, w.q.lay.session(w.session), w.q.network)) {
     const e = name.startsWith(`${base}.`) ? parseEntry(name) : undefined;
     const piece = e?.cancel === true && e.n === n ? pieceOf(e.id) : undefined;
-    if (e !== undefined && piece !== undefined && piece.lo <= hi && lo <= piece.hi) found.push({ id: e.id, name, lo: piece.lo, hi: piece.hi });
+    if (e !== undefined && piece !== undefined && piece.lo <= hi && lo <= piece.hi)
+      found.push({ id: e.id, name, lo: piece.lo, hi: piece.hi });
   }
   return found;
 }

@@ -156,7 +156,11 @@ async function measure() {
   say(`      NFSv${version}: calls per task of a batch ${inBatch.toFixed(1)}, per element of an array ${perElement.toFixed(2)}`);
   if (version === '4.2') {
     check(inBatch <= CALLS_IN_BATCH, `a task of a batch costs at most ${CALLS_IN_BATCH} calls`, inBatch.toFixed(1));
-    check(perElement <= CALLS_PER_ELEMENT, `an element of an array costs at most ${CALLS_PER_ELEMENT} call on average`, perElement.toFixed(2));
+    check(
+      perElement <= CALLS_PER_ELEMENT,
+      `an element of an array costs at most ${CALLS_PER_ELEMENT} call on average`,
+      perElement.toFixed(2),
+    );
   }
   if (version === '4.2') check(all <= CALLS_PER_TASK, `a task costs at most ${CALLS_PER_TASK} calls`, all.toFixed(1));
 }

@@ -88,7 +88,15 @@ export class ArrayOracle {
   private learn(task: Task): KnownArray {
     const elements = new Map<number, Element>();
     for (const n of numbersIn(task.many!.numbers, 0, 999_999_999)) {
-      elements.set(n, { claimed: 0, claimedAt: -1, ended: undefined, started: new Set(), running: undefined, canceledAt: undefined, retriedAt: -1 });
+      elements.set(n, {
+        claimed: 0,
+        claimedAt: -1,
+        ended: undefined,
+        started: new Set(),
+        running: undefined,
+        canceledAt: undefined,
+        retriedAt: -1,
+      });
     }
     const a: KnownArray = { id: task.id, task, elements, entries: new Map(), acked: false, removing: false, retried: [] };
     this.known.set(task.id, a);
@@ -104,8 +112,7 @@ export class ArrayOracle {
 
   /** A cancel of these elements that began at step `since` was promised. */
   canceled(id: string, lo: number, hi: number, since: number): void {
-    for (const [n, e] of this.known.get(id)?.elements ?? [])
-      if (n >= lo && n <= hi && e.retriedAt < since) e.canceledAt = this.world.steps;
+    for (const [n, e] of this.known.get(id)?.elements ?? []) if (n >= lo && n <= hi && e.retriedAt < since) e.canceledAt = this.world.steps;
   }
 
   saw(call: Call, echo: boolean): void {
@@ -202,7 +209,9 @@ export class ArrayOracle {
   private check(a: KnownArray): void {
     if (a.removing || (!a.acked && a.entries.size === 0)) return;
     for (const n of a.elements.keys()) {
-      const by = [...a.entries.values()].filter((c) => (c.lo <= n && n <= c.hi) || (c.rest !== undefined && c.rest.lo <= n && n <= c.rest.hi));
+      const by = [...a.entries.values()].filter(
+        (c) => (c.lo <= n && n <= c.hi) || (c.rest !== undefined && c.rest.lo <= n && n <= c.rest.hi),
+      );
       if (by.length !== 1) this.fail(`V1: element ${n} of ${a.id} is covered by ${by.length}: ${by.map((c) => c.path).join(', ')}`, a.id);
     }
   }
@@ -257,7 +266,8 @@ export class ArrayOracle {
       for (const [n, e] of a.elements) {
         if (e.running !== undefined) this.fail(`element ${n} of ${a.id} runs still`, a.id);
         const state = this.stateOfElement(a, n);
-        if (state === undefined || (!isTerminal(state) && state !== 'held')) this.fail(`element ${n} of ${a.id} has not ended: ${state}`, a.id);
+        if (state === undefined || (!isTerminal(state) && state !== 'held'))
+          this.fail(`element ${n} of ${a.id} has not ended: ${state}`, a.id);
         if (e.ended !== undefined && e.ended !== state) this.fail(`element ${n} of ${a.id} ended ${e.ended} and is ${state}`, a.id);
       }
     }

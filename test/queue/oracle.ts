@@ -85,7 +85,10 @@ export class Oracle {
 
   constructor(world: World) {
     this.world = world;
-    this.arrays = new ArrayOracle(world, { owner: (session) => this.owners.get(session), isCondemned: (session) => this.condemned.has(session) });
+    this.arrays = new ArrayOracle(world, {
+      owner: (session) => this.owners.get(session),
+      isCondemned: (session) => this.condemned.has(session),
+    });
     world.observers.push((call, _value, echo) => this.saw(call, echo));
     world.mourners.push((proc) => this.died(proc));
   }
@@ -126,7 +129,8 @@ export class Oracle {
       const tokens = fs.readdirSync(this.world.absolute(`limits/${name}/max.0`)).filter((token) => !token.startsWith('.'));
       const held = tokens.filter((token) => !/\.free$/.test(token));
       if (held.length > max) this.fail(`${held.join(' ')} are held at once, and the limit is ${max}`, name);
-      if (new Set(tokens.map((token) => token.split('.')[0])).size !== tokens.length) this.fail(`a token is there twice: ${tokens.join(' ')}`, name);
+      if (new Set(tokens.map((token) => token.split('.')[0])).size !== tokens.length)
+        this.fail(`a token is there twice: ${tokens.join(' ')}`, name);
     });
     this.limits.set(name, max);
   }
@@ -188,7 +192,8 @@ export class Oracle {
   /** An attempt begins for real. */
   start(proc: Proc, session: string, id: string, n: number): void {
     if (this.arrays.known.has(baseId(id))) {
-      if (this.logs.get(`${id}.a${n}`) !== proc) this.fail(`V4: ${id}.a${n} is started by ${proc.name}, and its log was made by another`, id);
+      if (this.logs.get(`${id}.a${n}`) !== proc)
+        this.fail(`V4: ${id}.a${n} is started by ${proc.name}, and its log was made by another`, id);
       return this.arrays.start(session, id, n);
     }
     const k = this.known(id);

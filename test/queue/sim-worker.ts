@@ -182,7 +182,9 @@ export async function lookAtEnds(p: Proc, oracle: Oracle): Promise<void> {
       const { id, n: attempt } = at.piece.at;
       const outcome = at.line === undefined ? await readOutcome(p.q, id, attempt) : undefined;
       if (at.line?.state !== at.state && outcome?.next.state !== at.state)
-        throw new Violation(`element ${n} lies in ${at.piece.at.file}, and nothing says how it ended\n${p.world.trace(known.id).join('\n')}`);
+        throw new Violation(
+          `element ${n} lies in ${at.piece.at.file}, and nothing says how it ended\n${p.world.trace(known.id).join('\n')}`,
+        );
     }
   }
 }
