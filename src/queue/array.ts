@@ -333,9 +333,9 @@ async function hasPast(q: Queue, piece: PieceAt): Promise<boolean> {
   const journal = await readJournal(q, piece, piece.at.n);
   if (journal === undefined) return false;
   const inPiece = (n: number): boolean => n >= piece.lo && n <= piece.hi;
-  const ended = [...journal.ended.values()].some((line) => inPiece(line.n) && line.state !== 'again');
+  const hasEnded = [...journal.ended.values()].some((line) => inPiece(line.n) && line.state !== 'again');
   // That one element was begun is in its outcomes.
-  return ended || (piece.lo < piece.hi && [...journal.begun.keys()].some(inPiece));
+  return hasEnded || (piece.lo < piece.hi && [...journal.begun.keys()].some(inPiece));
 }
 
 /** The numbers of a piece that a person has retried since attempt `n`. */

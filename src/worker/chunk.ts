@@ -400,13 +400,14 @@ function lineOf(o: Outcome, n: number, log: Ended['log']): Ended {
 }
 
 function write(w: Worker, c: Chunk, text: string): Promise<void> {
-  const written = c.writing.then(async () => {
+  const append = async (): Promise<void> => {
     // A disk that gets full takes a part of a line: what comes next must not be read as the rest of it.
     const whole = c.torn ? `\n${text}` : text;
     c.torn = true;
     await w.q.fsx.appendTo(c.journalFd, c.journalPath, whole);
     c.torn = false;
-  });
+  };
+  const written = c.writing.then(append);
   c.writing = written.catch(() => undefined);
   return written;
 }

@@ -127,7 +127,7 @@ export class Oracle {
     this.world.observers.push(({ op, target }) => {
       if (op !== 'rename' || !target!.startsWith(`limits/${name}/max.`)) return;
       const tokens = fs.readdirSync(this.world.absolute(`limits/${name}/max.0`)).filter((token) => !token.startsWith('.'));
-      const held = tokens.filter((token) => !/\.free$/.test(token));
+      const held = tokens.filter((token) => !token.endsWith('.free'));
       if (held.length > max) this.fail(`${held.join(' ')} are held at once, and the limit is ${max}`, name);
       if (new Set(tokens.map((token) => token.split('.')[0])).size !== tokens.length)
         this.fail(`a token is there twice: ${tokens.join(' ')}`, name);
@@ -219,10 +219,10 @@ export class Oracle {
     }
     if (t?.hold === true && !k.released && k.retried.size === 0)
       this.fail(`${name} was submitted held and starts without having been released`, id);
-    for (const { name, n: shares } of k.task?.limits ?? []) {
+    for (const { name: limit, n: shares } of k.task?.limits ?? []) {
       const others = [...this.running.values()].filter((r) => !r.condemned).map((r) => this.known(r.id).task?.limits ?? []);
-      const used = others.flat().reduce((sum, l) => sum + (l.name === name ? l.n : 0), shares);
-      if (used > (this.limits.get(name) ?? used)) this.fail(`${name} starts ${id} as ${used} shares of ${name}`, id);
+      const used = others.flat().reduce((sum, l) => sum + (l.name === limit ? l.n : 0), shares);
+      if (used > (this.limits.get(limit) ?? used)) this.fail(`${name} starts as ${used} shares of ${limit}`, id);
     }
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });

@@ -1322,15 +1322,15 @@ describe('pieces of an array', () => {
   it('V3: a cancel does not make the directory of a session that was buried in the same moment', async () => {
     const s = await begin();
     await array(s);
-    const dead = await s.world.spawn('dead', (p) => beginChunk(p, s.oracle));
-    await s.world.finish(dead);
+    const chunk = await s.world.spawn('dead', (p) => beginChunk(p, s.oracle));
+    await s.world.finish(chunk);
     const job = await stopAt(
       s,
       'cancel',
       (p) => cancelTask(p.q, s.id, { reason: null, now: false, by: null }),
       (c) => c.op === 'create' && c.path.endsWith('.cancel'),
     );
-    s.world.crash(dead.proc);
+    s.world.crash(chunk.proc);
     await s.world.alone('undertaker', buryDead);
     await goOn(s, job);
     expect(namesIn(s, 'running')).toEqual([]);

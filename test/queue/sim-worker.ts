@@ -401,16 +401,17 @@ async function startElement(w: SimWorker): Promise<void> {
   let failed: { error: unknown } | undefined;
   const gate = Promise.withResolvers<void>();
   const done: Promise<void> = gate.promise;
-  void runNext(w.real, chunk, 0, made)
-    .catch((error: unknown) => {
+  void (async () => {
+    try {
+      await runNext(w.real, chunk, 0, made);
+    } catch (error) {
       failed = { error };
-    })
-    .then(() => {
-      w.elements.delete(key);
-      w.real.runs.delete(key);
-      runs.resolve();
-      gate.resolve();
-    });
+    }
+    w.elements.delete(key);
+    w.real.runs.delete(key);
+    runs.resolve();
+    gate.resolve();
+  })();
   await runs.promise;
   if (failed !== undefined) throw failed.error;
 }
