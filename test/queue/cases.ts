@@ -192,6 +192,15 @@ const ARRAY_CASES: readonly Case[] = [
       done: ['canceled'],
     },
     {
+      name: `retry an array${part}`,
+      before: (s) => endedArray(s, 1),
+      verb: ({ id }, p) => retryTask(p.q, `${id}${part}`, { by: null }),
+      ends: ['failed', 'done'],
+      done: part === '' ? ['done'] : ['failed'],
+    },
+  ]),
+  ...['', '.3'].flatMap((part): Case[] => [
+    {
       name: `hold an array${part}`,
       before: array,
       verb: ({ id }, p) => holdTask(p.q, `${id}${part}`, null),
@@ -211,13 +220,6 @@ const ARRAY_CASES: readonly Case[] = [
       verb: ({ id }, p) => setTask(p.q, p.facts, `${id}${part}`, { priority: 9 }),
       ends: ['done'],
       done: ['done'],
-    },
-    {
-      name: `retry an array${part}`,
-      before: (s) => endedArray(s, 1),
-      verb: ({ id }, p) => retryTask(p.q, `${id}${part}`, { by: null }),
-      ends: ['failed', 'done'],
-      done: part === '' ? ['done'] : ['failed'],
     },
   ]),
 ];

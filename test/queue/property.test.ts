@@ -38,7 +38,7 @@ describe('the queue under faults', () => {
     async () => {
       const from = seedOf();
       const ends = new Map<string, number>();
-      for (let n = 0; n * IN_ONE < VERBS / 5; n++) {
+      for (let n = 0; n * IN_ONE < Math.max(1200, VERBS / 5); n++) {
         const run = await play(from + n, IN_ONE, 'arrays');
         for (const [state, count] of run.ends) ends.set(state, (ends.get(state) ?? 0) + count);
       }
