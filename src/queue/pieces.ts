@@ -199,9 +199,9 @@ export async function cut(
     if (!isGone(error) && errnoOf(error) !== 'EEXIST') throw error;
   }
   if ((await move(q, wholeFile, committed)) !== 'moved') return undefined;
-  await move(q, restFile, q.lay.entry(place, idOf(rest), n));
+  const sent = await move(q, restFile, q.lay.entry(place, idOf(rest), n));
   // `gone` would also be the answer if a burial had published it: certain is that it is not staged any more.
-  if (await isStaged(q, dir, rest, n)) return undefined;
+  if (sent !== 'moved' && (await isStaged(q, dir, rest, n))) return undefined;
   return (await move(q, committed, `${dir}/${entryName(idOf(keep), n)}`)) === 'moved' ? keep : undefined;
 }
 

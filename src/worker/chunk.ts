@@ -14,6 +14,7 @@ import { checkFailures, readMarks } from '../queue/array.ts';
 import { isGone, listOrEmpty, mkdirp } from '../queue/fsx.ts';
 import { baseId, cancelName, entryName, parseEntry, pieceId, pieceOf, type Piece, type Place } from '../queue/layout.ts';
 import { lostOutcome } from '../queue/bury.ts';
+import type { Queue } from '../queue/open.ts';
 import { publishOutcome, readClaimed, readOutcome } from '../queue/outcome.ts';
 import {
   cut,
@@ -44,6 +45,8 @@ import { endRun, newRun, wake, type Run, type Worker } from './worker.ts';
 
 /** How much work a chunk holds, ms with all slots busy; and how many elements at most. */
 const CHUNK_MS = 500;
+/** Over a network a chunk costs dozens of calls, and who waits there waits for a poll: so many times as much is in one. */
+const NETWORK_CHUNKS = 4;
 const MOST = 5000;
 /** Elements that take longer than this on average get an entry each, ms. */
 const SHORT_MS = 200;
@@ -128,7 +131,7 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
   const chunked = averageMs !== undefined && averageMs <= SHORT_MS && isChunkable(task);
   const size = countIn(many.numbers, whole.lo, whole.hi);
   const wanted = chunked
-    ? Math.max(w.options.jobs, Math.ceil((CHUNK_MS * w.options.jobs) / Math.max(0.1, averageMs)))
+    ? Math.max(w.options.jobs, Math.ceil((inChunks(q, CHUNK_MS) * w.options.jobs) / Math.max(0.1, averageMs)))
     : isChunkable(task)
       ? most
       : 1;
@@ -157,6 +160,10 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
   singles.unshift(single(claimed, dir, whole.base, numbers[0]!));
   if (size > 1) await carryRequests(w, whole, n);
   return singles;
+}
+
+function inChunks(q: Queue, ms: number): number {
+  return q.network ? NETWORK_CHUNKS * ms : ms;
 }
 
 function single(claimed: Claimed, dir: string, base: string, number: number): Claimed {
@@ -555,7 +562,7 @@ async function requestsFor(
   n: number,
 ): Promise<Array<{ id: string; name: string; lo: number; hi: number }>> {
   const found: Array<{ id: string; name: string; lo: number; hi: number }> = [];
-  for (const name of await listOrEmpty(w.q.fsx, w.q.lay.session(w.session), w.q.network)) {
+  for (const name of await listOrEmpty(w.q.fsx, w.q.lay.session(w.session))) {
     const e = name.startsWith(`${base}.`) ? parseEntry(name) : undefined;
     const piece = e?.cancel === true && e.n === n ? pieceOf(e.id) : undefined;
     if (e !== undefined && piece !== undefined && piece.lo <= hi && lo <= piece.hi)
@@ -591,7 +598,7 @@ export function dropChunks(w: Worker): void {
 /** Gives back what has not begun of chunks that are open for long, or of all: others may have a slot free. */
 export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
   for (const c of w.chunks.slice()) {
-    if (c.busy || (!all && performance.now() - c.openedMs < GIVE_BACK_MS)) continue;
+    if (c.busy || (!all && performance.now() - c.openedMs < inChunks(w.q, GIVE_BACK_MS))) continue;
     const next = nextOf(c);
     if (next === undefined) continue;
     c.busy = true;

