@@ -148,7 +148,12 @@ export async function settleLost(
   }
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
-  await settle(q, session, lost, task, canceled);
+  const { next, move: moved } = await settle(q, session, lost, task, canceled);
+  if (next.state === 'failed' && moved === 'moved' && task.many?.maxFails !== undefined) {
+    // Its worker would have looked whether it is one too many.
+    const { checkFailures } = await import('./array.ts');
+    await checkFailures(q, baseId(id), task.many);
+  }
   return task;
 }
 

@@ -295,6 +295,8 @@ async function recover(w: Worker, dir: string, whole: Piece, claimed: Claimed, t
   if (!(await scatter(q, dir, whole, n, many, journal, false, (element) => fates.get(element) ?? { place: queued, alone: false }))) return;
   await ring(q);
   await afterTerminal(q, task);
+  // Who wrote that down may have died before it looked whether they are too many.
+  if ([...journal.ended.values()].some((line) => line.state === 'failed')) await afterFailure(w, whole.base, many);
 }
 
 /** Begins the next element of a chunk in a slot. Resolves when it has been recorded. */

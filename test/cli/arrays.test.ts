@@ -302,6 +302,30 @@ describe('single elements', () => {
   });
 });
 
+describe('keys', () => {
+  it('A7: --lock-keys of an array holds until the last element has ended; --key of many is refused', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--lock-keys', '^a', '--array', '1-3', ...sh('[ {} -lt 3 ] || while [ ! -e go ]; do sleep 0.02; done'));
+    const w = await farm.worker(['-j', '2']);
+    await until(
+      async () => arrayOf(await farm.show(id)).done === 2,
+      () => 'one is left',
+    );
+    const locked = await farm.tq(['submit', '--key', 'abc', '--', 'true']);
+    expect([locked.code, locked.stderr]).toEqual([5, expect.stringContaining(id)]);
+    fs.writeFileSync(path.join(farm.dir, 'go'), '');
+    await farm.reaches(id, 'done');
+    await until(
+      () => namesIn(farm, 'keylocks').length === 0,
+      () => 'the lock goes',
+    );
+    await farm.submit('--key', 'abc', '--', 'true');
+    const many = await farm.tq(['submit', '--key', 'k', '--array', '1-3', '--', 'true']);
+    expect([many.code, many.stdout, many.stderr]).toEqual([5, '', expect.stringContaining('--key is for a single task')]);
+    await w.stop();
+  });
+});
+
 describe('thresholds', () => {
   it.each([
     ['10%', 100, 10, 'stopped'],
