@@ -6,6 +6,7 @@ import { printJson } from '../print.ts';
 import { entriesOf, lanes } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
 import { count } from '../queue/walk.ts';
+import type { StatusWord } from '../task/farm.ts';
 import { STATES, type State } from '../task/types.ts';
 import { readRequirements } from '../worker/others.ts';
 import { unable } from '../worker/obstacle.ts';
@@ -44,8 +45,6 @@ export const command = defineCommand({
     return EXIT.ok;
   },
 });
-
-export type StatusWord = 'active' | 'idle' | 'waiting' | 'asleep' | 'empty';
 
 /** Those that are alive by their state, those that died, and those that left. */
 export interface WorkerCounts {

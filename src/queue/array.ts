@@ -18,7 +18,7 @@ import { baseId, bucketOf, cancelName, isBucket, isId, parseEntry, parseRest, pi
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readJournal, scatter, type Ended, type Fate, type Journal } from './pieces.ts';
-import { makeSession } from './session.ts';
+import { isSetSession, judgeSession, makeSession } from './session.ts';
 import { ring } from './signal.ts';
 import { arrayLimit } from './submit.ts';
 import { createOnce, move, publish, readIfThere, replace, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
@@ -56,12 +56,16 @@ const AGAIN_MS = 5;
 /** The array with this id, as it is at one moment; undefined: there is none. */
 export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefined> {
   let seen: ArrayNow | undefined;
+  let met = false;
   for (let round = 0; round < READS; round++) {
-    const pieces = await piecesOf(q, id, round > 2);
+    const pieces = await piecesOf(q, id, round > (q.network ? 0 : 2));
     const task = await templateOf(q, pieces);
     if (task?.many === undefined) {
-      if (pieces.length === 0 && round > 1) return seen;
+      // All of its pieces may be moving; of an array that is gone nothing is left.
+      if (pieces.length === 0 && round > 1 && (seen !== undefined || (!met && !(await hasTraces(q, id))))) return seen;
+      met ||= pieces.length > 0;
       if (pieces.length > 0 && task !== undefined) return undefined;
+      if (round > 1) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       continue;
     }
     seen = await countUp(q, id, task, task.many, pieces);
@@ -70,6 +74,11 @@ export async function readArray(q: Queue, id: string): Promise<ArrayNow | undefi
     await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * AGAIN_MS : AGAIN_MS));
   }
   return seen;
+}
+
+async function hasTraces(q: Queue, id: string): Promise<boolean> {
+  for (const name of await listOrEmpty(q.fsx, q.lay.gone(id), true)) if (name.startsWith(`${id}.`)) return false;
+  return (await listOrEmpty(q.fsx, q.lay.runs(id), true)).some((name) => name.startsWith(`${id}.`));
 }
 
 /** Every entry of an array, also those that are being cut. Of an id with no array: what else lies under it. */
@@ -288,8 +297,14 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
       const { at } = piece;
       if (at.place.state === 'running') {
         // In the hands of a verb, or about to be published: it comes out in a moment.
-        if (at.state !== 'running' || piece.staged === true) again ||= change.from.includes(at.state);
-        else if (change.running !== undefined && !asked.has(at.file)) {
+        if (at.state !== 'running' || piece.staged === true) {
+          again ||= change.from.includes(at.state);
+          // Unless that one has died, and nobody comes by to bury it. (A worker's processes must be ended first: that is for workers.)
+          if (isSetSession(at.place.session) && q.facts !== undefined && judgeSession(at.place.session, await q.facts()) === 'dead') {
+            const { bury } = await import('./bury.ts');
+            await bury(q, at.place.session, { proved: true, reason: 'it died' });
+          }
+        } else if (change.running !== undefined && !asked.has(at.file)) {
           if (await change.running(piece, from, to)) {
             asked.add(at.file);
             n += size;
@@ -300,7 +315,11 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
       if (!change.from.includes(at.state) || change.leave?.(piece) === true) continue;
       again = true;
       if (from > piece.lo || to < piece.hi || (await hasPast(q, piece))) await split(q, array, piece, from, to);
-      else if (await change.whole(at, { ...array.task, id: at.id })) n += size;
+      else {
+        // What was set of some elements alone is in their own file.
+        const task = await readTaskAt(q, at.file, at.id);
+        if (task !== undefined && (await change.whole(at, task))) n += size;
+      }
     }
     if (!again) return n;
     await new Promise((resolve) => setTimeout(resolve, q.network ? 10 * MOMENT_MS : MOMENT_MS));
@@ -310,9 +329,31 @@ async function changeElements(q: Queue, id: string, lo: number, hi: number, chan
 
 /** Whether some of it has ended or begun under an owner that died, and it was not sorted out yet. */
 async function hasPast(q: Queue, piece: PieceAt): Promise<boolean> {
-  if (isTerminal(piece.at.state) || piece.at.n === 0 || piece.lo === piece.hi) return false;
+  if (isTerminal(piece.at.state) || piece.at.n === 0) return false;
   const journal = await readJournal(q, piece, piece.at.n);
-  return journal !== undefined && journal.ended.size + journal.begun.size > 0;
+  if (journal === undefined) return false;
+  const inPiece = (n: number): boolean => n >= piece.lo && n <= piece.hi;
+  const hasEnded = [...journal.ended.values()].some((line) => inPiece(line.n) && line.state !== 'again');
+  // That one element was begun is in its outcomes.
+  return hasEnded || (piece.lo < piece.hi && [...journal.begun.keys()].some(inPiece));
+}
+
+/** The numbers of a piece that a person has retried since attempt `n`. */
+export async function retriedSince(q: Queue, { base, lo, hi }: Piece, n: number): Promise<Range[]> {
+  const found: Range[] = [];
+  const bucket = bucketOf(base);
+  const first = bucket.slice(0, 4);
+  for (const name of await listOrEmpty(q.fsx, `${q.dir}/runs/${first}`, true)) {
+    const b = `${first}/${name}`;
+    if (b !== bucket && !b.startsWith(`${bucket}.${base}.`)) continue;
+    for (const file of await listOrEmpty(q.fsx, `${q.dir}/runs/${b}`, true)) {
+      const m = file.startsWith(`${base}.`) ? /^[^.]+\.(\d+)(?:-(\d+))?\.a(\d+)\.retried$/.exec(file) : null;
+      if (m === null || Number(m[3]) < n) continue;
+      const [from, to] = [Number(m[1]), Number(m[2] ?? m[1])];
+      if (from <= hi && lo <= to) found.push([from, to]);
+    }
+  }
+  return found;
 }
 
 /** Splits a piece that does not run so that `from` to `to` lies by itself; all parts stay where the whole was. */
@@ -324,7 +365,8 @@ async function split(q: Queue, array: ArrayNow, piece: PieceAt, from: number, to
   await mkdirp(q.fsx, dir);
   const n = at.n + 1;
   try {
-    const task: Task = { ...array.task, id: at.id };
+    const task = await readTaskAt(q, at.file, at.id);
+    if (task === undefined) return;
     if (at.place.state === 'delayed') await writeWhy(q, at.id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
     if ((await move(q, at.file, q.lay.entry({ state: 'running', session }, at.id, n))) !== 'moved') return;
     const home = await homeOf(q, session, task, n);
@@ -332,7 +374,9 @@ async function split(q: Queue, array: ArrayNow, piece: PieceAt, from: number, to
     const fateOf = (element: number): Fate => {
       const line = isTerminal(at.state) ? undefined : journal?.ended.get(element);
       if (line !== undefined && line.state !== 'again') return { place: { state: line.state }, alone: false };
-      return { place: home, alone: element >= from && element <= to && from === to };
+      // What had begun lies by itself from now on, so that the others have no past any more.
+      const begun = !isTerminal(at.state) && journal?.begun.has(element) === true;
+      return { place: home, alone: begun || (element >= from && element <= to && from === to) };
     };
     // A border on either side of the range: runs of one fate that are not next to each other are cut apart.
     await scatterApart(q, dir, piece, n, array.many, journal ?? EMPTY, fateOf, from, to);
@@ -387,10 +431,11 @@ export async function cancelElements(
       const name = cancelName(pieceId(id, from, to), piece.at.n);
       asked = true;
       try {
-        await createOnce(q, `${q.lay.session(piece.at.place.session)}/${name}`, `${JSON.stringify(request)}\n`);
+        // Never with its directory: that would undo a burial.
+        await q.fsx.create(`${q.lay.session(piece.at.place.session)}/${name}`, `${JSON.stringify(request)}\n`);
       } catch (error) {
-        if (isGone(error) || errnoOf(error) === 'ENOENT') return false;
-        throw error;
+        if (isGone(error)) return false;
+        if (errnoOf(error) !== 'EEXIST') throw error;
       }
       await ring(q);
       return (await listOrEmpty(q.fsx, q.lay.session(piece.at.place.session), true)).some(
@@ -515,11 +560,11 @@ export async function retryElements(
   const unfinished = !isTerminal(array.state);
   const subject = range === undefined ? id : pieceId(id, range[0], range[1]);
   if (unfinished && range === undefined && !options.failed) throw wrong(id, array.state, 'retry');
-  if (range === undefined) await unmark(q, id, 'stop');
+  // What runs again must not meet what was asked of it before.
+  await unmark(q, id, 'stop');
   const [lo, hi] = range ?? WHOLE;
   const now = await serverNow(q);
   const done: Piece[] = [];
-  const place: Place = options.delayMs === undefined ? queuedPlace(array.task) : { state: 'delayed', dueAt: now + options.delayMs };
   let n = 0;
   // What it puts into the queue may end again while the rest is done: each number once.
   for (const piece of array.pieces) {
@@ -529,7 +574,8 @@ export async function retryElements(
       verb: 'retry',
       from: options.failed ? ['failed'] : TERMINAL,
       leave: (p) => done.some((d) => d.lo <= p.lo && p.hi <= d.hi),
-      whole: async (at) => {
+      whole: async (at, task) => {
+        const place: Place = options.delayMs === undefined ? queuedPlace(task) : { state: 'delayed', dueAt: now + options.delayMs };
         await createOnce(q, q.lay.retried(at.id, at.n), `${JSON.stringify({ at: now, by: options.by })}\n`);
         const moved = (await move(q, at.file, q.lay.entry(place, at.id, at.n + 1))) === 'moved';
         if (moved) done.push(pieceOf(at.id)!);

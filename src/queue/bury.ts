@@ -2,6 +2,7 @@
  * Burial: what a session that is over leaves under `running/` is settled, then its directory is removed, which revokes it (a
  * late rename into it finds no directory). Every step may be repeated by another undertaker.
  */
+import { TqError } from '../errors.ts';
 import type { Outcome, Task } from '../task/types.ts';
 import { decideNext, type Ended } from '../task/decide.ts';
 import { carryCancel, readCancel } from './cancel.ts';
@@ -9,10 +10,10 @@ import { serverNow } from './clock.ts';
 import { sweepFollowUps } from './follow.ts';
 import { isGone, listOrEmpty, removeProbes, strongList } from './fsx.ts';
 import { returnSharesOf, wantsOf, type Want } from './limits.ts';
-import { baseId, baseOf, entryName, isPiece, parseEntry, parseRest, randomText } from './layout.ts';
+import { baseId, baseOf, entryName, isPiece, parseEntry, pieceOf, parseRest, randomText } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readClaimed, readOutcome, settle, tallyBefore } from './outcome.ts';
-import { completeCut, dropStaged } from './pieces.ts';
+import { completeCut, dropStaged, endedLine, keepJournal, readJournal } from './pieces.ts';
 import { isSetSession, parseSession } from './session.ts';
 import { publishSpool } from './spool.ts';
 import { move, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
@@ -52,7 +53,7 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     for (const e of tasks) {
       seen.add(e.name);
       try {
-        if (e.cut !== undefined) await completeCutOf(q, session, e.id, e.cut, e.n);
+        if (e.cut !== undefined) await finishCut(q, session, e.id, e.cut, e.n);
         if (isSetSession(session)) await putBack(q, session, e.id, e.n);
         else {
           const task = await settleLost(q, session, e.id, e.n, death.reason, cancels.has(`${e.id}.a${e.n}`));
@@ -66,7 +67,13 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
     if (failed.length > 0) throw failed[0];
     await dropStaged(q, dir, names);
     for (const e of entries) {
-      if (e.cancel && !tasks.some((t) => t.id === e.id && t.n === e.n)) await carryCancel(q, session, e.id, e.n);
+      if (!e.cancel || tasks.some((t) => t.id === e.id && t.n === e.n)) continue;
+      try {
+        await carryCancel(q, session, e.id, e.n);
+      } catch (error) {
+        // For elements that are in the hands of another who died: it keeps, and the burial is gone on with later.
+        if (!(error instanceof TqError)) throw error;
+      }
     }
     if (await rmdirIfEmpty(q.fsx, dir)) {
       // Only now: what it claims too late has no directory to come into. Shares of what it never claimed are found by who needs them.
@@ -85,8 +92,8 @@ export async function bury(q: Queue, session: string, death: Death): Promise<Bur
   return 'pending';
 }
 
-/** A piece of an array whose owner died while it was cutting it: the part that was cut off goes where the whole came from. */
-async function completeCutOf(q: Queue, session: string, id: string, cutOff: string, n: number): Promise<void> {
+/** A piece of an array whose owner was kept from finishing its cut: the part that was cut off goes where the whole came from. */
+export async function finishCut(q: Queue, session: string, id: string, cutOff: string, n: number): Promise<void> {
   const task = await readClaimed(q, `${q.lay.session(session)}/${id}+${cutOff}.a${n}.json`, id);
   if (task === undefined) return;
   const restId = `${baseId(id)}.${cutOff}`;
@@ -101,6 +108,7 @@ async function completeCutOf(q: Queue, session: string, id: string, cutOff: stri
 
 /** A piece goes back whole: its journal tells who takes it next what was begun of it. */
 async function handBackPiece(q: Queue, file: string, task: Task, n: number): Promise<void> {
+  await keepJournal(q, task.id, n);
   if ((await move(q, file, q.lay.entry(queuedPlace(task), task.id, n))) === 'moved') await ring(q);
 }
 
@@ -124,9 +132,28 @@ export async function settleLost(
     await handBackPiece(q, file, task, n);
     return task;
   }
+  if (task.many !== undefined) {
+    // What ended as part of a chunk goes to its end, however it came here.
+    const line = await endedLine(q, id, n);
+    if (line !== undefined) {
+      const { outcomeOfLine } = await import('./array-view.ts');
+      await settle(q, session, { ...outcomeOfLine(line, id, n, session), nonce: randomText(12) }, task);
+      return task;
+    }
+    // The last element of a chunk: its owner writes into the journal, and an outcome file would contradict it. One that is there counts.
+    if ((await readJournal(q, pieceOf(id)!, n)) !== undefined && (await readOutcome(q, id, n)) === undefined) {
+      await handBackPiece(q, file, task, n);
+      return task;
+    }
+  }
   const started = began ?? (await logExists(q, id, n));
   const lost = await lostOutcome(q, session, task, n, { reason, started, canceled });
-  await settle(q, session, lost, task, canceled);
+  const { next, move: moved } = await settle(q, session, lost, task, canceled);
+  if (next.state === 'failed' && moved === 'moved' && task.many?.maxFails !== undefined) {
+    // Its worker would have looked whether it is one too many.
+    const { checkFailures } = await import('./array.ts');
+    await checkFailures(q, baseId(id), task.many);
+  }
   return task;
 }
 

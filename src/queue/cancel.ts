@@ -10,7 +10,7 @@ import { locate, type Located } from './find.ts';
 import { prepareFollowUp, releaseFollowUp, settleFollowUp } from './follow.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
-import { baseId, cancelName, entryName, pieceOf } from './layout.ts';
+import { baseId, cancelName, entryName, parseEntry, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
@@ -42,7 +42,14 @@ export async function cancelTask(q: Queue, id: string, request: CancelRequest): 
       if (await askToCancel(q, at.place.session, id, at.n, request)) return 'asked';
       continue;
     }
-    if (!(await cancelHere(q, at, request))) continue;
+    const task = await readTaskAt(q, at.file, id);
+    if (task?.many !== undefined && at.n > 0) {
+      // Some of it may have ended under an owner that died: those are sorted out first.
+      const { cancelElements } = await import('./array.ts');
+      const { base, lo, hi } = pieceOf(id)!;
+      return cancelElements(q, base, [lo, hi], request);
+    }
+    if (task === undefined || !(await cancelHere(q, at, request, task))) continue;
     if (await isFirst(q, id, at.n)) return 'canceled';
     throw endedAlready(id, 'canceled');
   }
@@ -155,12 +162,14 @@ export async function readCancel(q: Queue, session: string, id: string, n: numbe
 export async function carryCancel(q: Queue, session: string, id: string, n: number): Promise<void> {
   const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
   const request = await readCancel(q, session, id, n);
+  // Of some of a range that is still here: it would be made anew under this very name.
+  if (await isCovered(q, session, id, n)) return;
   let seen = false;
   let settled = false;
   for (let round = 0; round < 4 && !settled; round++) {
     const at = await locate(q, id, true);
     if (at === undefined) {
-      if (pieceOf(id) === undefined || !(await cancelAgain(q, id, request))) continue;
+      if (pieceOf(id) === undefined || !(await cancelAgain(q, id, n, request))) continue;
       seen = true;
       settled = true;
       continue;
@@ -169,22 +178,52 @@ export async function carryCancel(q: Queue, session: string, id: string, n: numb
     if (at.place.state === 'running' && at.place.session === session && at.n === n) return;
     if (isTerminal(at.state) || (await retriedBetween(q, id, n, at.n))) settled = true;
     else if (at.place.state === 'running') settled = await askToCancel(q, at.place.session, id, at.n, request);
+    else if (at.n > 0 && pieceOf(id) !== undefined && (await readTaskAt(q, at.file, id))?.many !== undefined)
+      settled = await cancelAgain(q, id, n, request);
     else settled = await cancelHere(q, at, request);
   }
   if (settled || !seen) await unlinkQuietly(q.fsx, path);
 }
 
-/** A request for elements whose piece was cut since: made anew for what covers them now. False: there are none. */
-async function cancelAgain(q: Queue, id: string, request: CancelRequest): Promise<boolean> {
-  const part = await partOf(q, id);
+/** Whether a range of which `id` is a part lies in the session as attempt `n`. */
+async function isCovered(q: Queue, session: string, id: string, n: number): Promise<boolean> {
+  const part = pieceOf(id);
   if (part === undefined) return false;
-  try {
-    const { cancelElements } = await import('./array.ts');
-    await cancelElements(q, part.id, part.range, request);
-  } catch (error) {
-    if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+  for (const name of await listOrEmpty(q.fsx, q.lay.session(session), q.network)) {
+    const e = name.startsWith(`${part.base}.`) ? parseEntry(name) : undefined;
+    const whole = e === undefined || e.cancel || e.n !== n ? undefined : pieceOf(e.id);
+    if (whole !== undefined && whole.lo <= part.lo && part.hi <= whole.hi) return true;
+  }
+  return false;
+}
+
+/** A request for elements whose piece was cut since: made anew for what covers them now. False: there are none. */
+export async function cancelAgain(q: Queue, id: string, n: number, request: CancelRequest): Promise<boolean> {
+  const { cancelElements, readArray, retriedSince } = await import('./array.ts');
+  const piece = pieceOf(id)!;
+  if ((await readArray(q, piece.base)) === undefined) return false;
+  // A request is not for a later wish.
+  const retried = await retriedSince(q, piece, n);
+  for (const range of without([piece.lo, piece.hi], retried)) {
+    try {
+      await cancelElements(q, piece.base, range, request);
+    } catch (error) {
+      if (!(error instanceof TqError && error.code === 'WRONG_STATE')) throw error;
+    }
   }
   return true;
+}
+
+/** What is left of a range of numbers without others. Pure. */
+export function without(range: readonly [number, number], others: ReadonlyArray<readonly [number, number]>): Array<[number, number]> {
+  let left: Array<[number, number]> = [[range[0], range[1]]];
+  for (const [from, to] of others) {
+    left = left.flatMap(([lo, hi]): Array<[number, number]> => {
+      if (to < lo || hi < from) return [[lo, hi]];
+      return [...(lo < from ? [[lo, from - 1] as [number, number]] : []), ...(to < hi ? [[to + 1, hi] as [number, number]] : [])];
+    });
+  }
+  return left;
 }
 
 /** Whether a person began a new life of the task after one of the attempts `from` to `to` - 1. */

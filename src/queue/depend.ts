@@ -184,9 +184,12 @@ export async function afterTerminal(q: Queue, task: Pick<Task, 'id' | 'lockKeys'
       if (!isOfEntry(error)) throw error;
     }
   }
-  if (task.lockKeys !== undefined) {
+  if (
+    task.lockKeys !== undefined &&
+    (task.many === undefined || (await (await import('./array.ts')).arrayEnded(q, baseId(task.id))) !== undefined)
+  ) {
     const { dropKeyLock } = await import('./keys.ts');
-    await dropKeyLock(q, task.id);
+    await dropKeyLock(q, task.many === undefined ? task.id : baseId(task.id));
   }
   if (task.submission !== undefined) {
     const { memberEnded } = await import('./groups.ts');

@@ -199,35 +199,43 @@ export async function ensureFollowUp(q: Queue, task: Task, at: { n: number; stat
   if (id !== undefined) await releaseFollowUp(q, id);
 }
 
+/** `due`: its ending has come; `early`: it may still come; `never`: the task has gone on; `foreign`: nothing that an ending has made. */
+export type Duty = 'due' | 'early' | 'never' | 'foreign';
+
+/** What is to become of a follow-up in `follow/`; undefined: it is not there. Changes nothing. */
+export async function dutyOf(q: Queue, id: string): Promise<{ task: Task; duty: Duty } | undefined> {
+  const task = await readTaskAt(q, q.lay.follow(id), id);
+  if (task === undefined) return undefined;
+  const { cause } = task;
+  if (cause === undefined) return { task, duty: 'foreign' };
+  // It was laid only when the whole had ended so.
+  if (cause.many === true) return { task, duty: 'due' };
+  const at = await locate(q, cause.id, true);
+  // Not found is not ended. A removed one has seen to its follow-up before.
+  if (at === undefined) return { task, duty: (await endedState(q, cause.id, true)) === undefined ? 'early' : 'never' };
+  if (!isTerminal(at.state) && at.n <= cause.attempt) return { task, duty: 'early' };
+  return { task, duty: at.n === cause.attempt && hookOf(cause.kind).state === at.state ? 'due' : 'never' };
+}
+
 /** Looks whether the ending of a follow-up in `follow/` has come, is still to come, or never will. Safe for anyone at any time. */
 export async function settleFollowUp(q: Queue, id: string): Promise<void> {
   const file = q.lay.follow(id);
-  const task = await readTaskAt(q, file, id);
-  if (task === undefined) return;
-  const { cause } = task;
-  if (cause === undefined) {
+  const known = await dutyOf(q, id);
+  if (known === undefined || known.duty === 'early') return;
+  if (known.duty === 'foreign') {
     await quarantine(q, file, 'in follow/, and not made by the ending of a task');
     return;
   }
-  const at = await locate(q, cause.id, true);
-  if (cause.many === true) {
-    // It was laid only when the whole had ended so.
-    if ((await claimRecord(q, q.lay.followed(cause.id, cause.attempt, cause.kind), id)) === id) {
-      await releaseFollowUp(q, id);
-      return;
-    }
-  } else if (at === undefined) {
-    // Not found is not ended. A removed one has seen to its follow-up before.
-    if ((await endedState(q, cause.id, true)) === undefined) return;
-  } else if (!isTerminal(at.state) && at.n <= cause.attempt) {
-    return;
-  } else if (at.n === cause.attempt && hookOf(cause.kind).state === at.state) {
-    if ((await claimRecord(q, q.lay.followed(cause.id, cause.attempt, cause.kind), id)) === id) {
-      await releaseFollowUp(q, id);
-      return;
-    }
-  }
-  await unlinkQuietly(q.fsx, file);
+  const cause = known.task.cause!;
+  if (known.duty === 'due' && (await claimRecord(q, q.lay.followed(cause.id, cause.attempt, cause.kind), id)) === id)
+    await releaseFollowUp(q, id);
+  else await unlinkQuietly(q.fsx, file);
+}
+
+/** Whether an ended task has the record of what its ending was to make; true where nothing was. */
+export async function hasFollowed(q: Queue, task: Task, at: { n: number; state: State }): Promise<boolean> {
+  const kind = task.many === undefined ? kindFor(task, at.state) : undefined;
+  return kind === undefined || (await readRecord(q, q.lay.followed(task.id, at.n, kind))) !== undefined;
 }
 
 /** Settles everything in `follow/`: what crashes left there. One that cannot be read does not keep the others back. */

@@ -6,15 +6,16 @@
  *
  * What became of the elements of a piece is in its journal `runs/<bucket>/<id>.<lo>.a<N>.ndjson`, made with `O_EXCL` by the owner of
  * attempt N and appended to by it alone; a line is written before the piece moves. Whoever takes a piece up again as attempt N+1
- * makes the journal of attempt N first: if that works, nothing was begun and the old owner cannot begin any more; if it is there, its
- * lines are copied into the journal of N+1 before anything else, and what has ended in it is not run again.
+ * makes the journal of attempt N first: if that works, nothing was begun and the old owner cannot begin any more; if it is there, what
+ * has ended in it is not run again. A piece that goes back whole takes along what was known of it (`keepJournal`), so that the journal
+ * of its number always tells everything.
  */
 import { errnoOf } from '../errors.ts';
 import { numbersIn } from '../task/array.ts';
 import type { Many } from '../task/many.ts';
 import type { OutcomeKind, TerminalState } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
-import { entryName, journalName, parentOf, parseRest, pieceId, restName, type Piece, type Place } from './layout.ts';
+import { entryName, journalName, parentOf, parseRest, pieceId, pieceOf, restName, type Piece, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { move, publish, readIfThere, unlinkQuietly } from './steps.ts';
 
@@ -44,6 +45,7 @@ export interface Ended {
 /** A line that says that an element has begun. */
 export interface Begun {
   n: number;
+  attempt: number;
   begunAt: number;
   worker: string;
 }
@@ -113,13 +115,54 @@ export async function inherit(q: Queue, piece: Piece, n: number): Promise<Journa
       await mkdirp(q.fsx, parentOf(path));
     }
   }
-  const journal = parseJournal((await readIfThere(q, path)) ?? '');
-  const inPiece = ({ n: number }: { n: number }): boolean => number >= piece.lo && number <= piece.hi;
-  const mine: Journal = {
+  const mine = linesOf(parseJournal(await readThere(q, path)), piece);
+  return mine.begun.size + mine.ended.size === 0 ? undefined : mine;
+}
+
+/** What is there by the word of the file system, though a cache of this machine may still say that it is not. */
+async function readThere(q: Queue, path: string): Promise<string> {
+  let text = await readIfThere(q, path);
+  if (text === undefined && q.network) {
+    await strongList(q.fsx, parentOf(path));
+    text = await readIfThere(q, path);
+  }
+  if (text === undefined) throw Object.assign(new Error(`EIO: cannot be read: ${path}`), { code: 'EIO', path });
+  return text;
+}
+
+function linesOf(journal: Journal, piece: Piece): Journal {
+  const inPiece = ({ n }: { n: number }): boolean => n >= piece.lo && n <= piece.hi;
+  return {
     begun: new Map([...journal.begun].filter(([, line]) => inPiece(line))),
     ended: new Map([...journal.ended].filter(([, line]) => inPiece(line))),
   };
-  return mine.begun.size + mine.ended.size === 0 ? undefined : mine;
+}
+
+/**
+ * Before a piece that was claimed as attempt `n` goes back whole: what was known of it before is its journal, unless it has one. Else
+ * whoever takes it up next would find none, and begin anew what has ended. Of one element only its end counts: that it was begun is in
+ * its outcomes.
+ */
+export async function keepJournal(q: Queue, id: string, n: number): Promise<void> {
+  const piece = pieceOf(id);
+  if (piece === undefined || n < 2) return;
+  if (q.network) await listOrEmpty(q.fsx, q.lay.runs(piece.base), true);
+  if ((await readJournal(q, piece, n)) !== undefined) return;
+  const before = await readJournal(q, piece, n - 1);
+  if (before === undefined) return;
+  const mine = linesOf(before, piece);
+  if (piece.lo === piece.hi) mine.begun.clear();
+  await publishJournal(q, piece, n, mine);
+}
+
+/** How one element that was claimed as attempt `n` had ended before, as part of a chunk. */
+export async function endedLine(q: Queue, id: string, n: number): Promise<Ended | undefined> {
+  const piece = pieceOf(id)!;
+  for (const attempt of [n, n - 1]) {
+    const line = attempt < 1 ? undefined : (await readJournal(q, piece, attempt))?.ended.get(piece.lo);
+    if (line !== undefined) return line.state === 'again' ? undefined : line;
+  }
+  return undefined;
 }
 
 /** Writes the lines of some elements as the journal of a piece that begins with `lo`, once. */
@@ -150,15 +193,15 @@ export async function cut(
   try {
     await q.fsx.link(wholeFile, restFile);
   } catch (error) {
-    const code = errnoOf(error);
-    if (isGone(error)) return undefined;
+    // Gone: taken away, unless this same cut was committed before and an error came then.
+    if (isGone(error) && !(await listOrEmpty(q.fsx, dir, q.network)).includes(cutName(keep, rest, n))) return undefined;
     // One that is there was staged by an earlier try of this same owner, or its reply was lost.
-    if (code !== 'EEXIST') throw error;
+    if (!isGone(error) && errnoOf(error) !== 'EEXIST') throw error;
   }
   if ((await move(q, wholeFile, committed)) !== 'moved') return undefined;
-  await move(q, restFile, q.lay.entry(place, idOf(rest), n));
+  const sent = await move(q, restFile, q.lay.entry(place, idOf(rest), n));
   // `gone` would also be the answer if a burial had published it: certain is that it is not staged any more.
-  if (await isStaged(q, dir, rest, n)) return undefined;
+  if (sent !== 'moved' && (await isStaged(q, dir, rest, n))) return undefined;
   return (await move(q, committed, `${dir}/${entryName(idOf(keep), n)}`)) === 'moved' ? keep : undefined;
 }
 

@@ -15,6 +15,7 @@ import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { cancelName, entryName, parseEntry, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
+import { keepJournal } from './pieces.ts';
 import { judgeSession, makeSession, type HostFacts } from './session.ts';
 import { ring } from './signal.ts';
 import { isAmbiguous, move, readIfThere, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
@@ -167,11 +168,13 @@ export async function putBack(q: Queue, session: string, id: string, n: number):
   // Whoever moves an entry with a request beside it moves it to canceled; one that comes later is carried after it.
   const request = `${q.lay.session(session)}/${cancelName(id, n)}`;
   if (await isThere(q, request)) {
+    if (task.many !== undefined) await keepJournal(q, id, n);
     const at: Located = { id, n, state, place: { state: 'running', session }, file };
     if (await cancelHere(q, at, await readCancel(q, session, id, n))) await unlinkQuietly(q.fsx, request);
     else await carryCancel(q, session, id, n);
     return;
   }
+  if (task.many !== undefined) await keepJournal(q, id, n);
   const place = await formerPlace(q, task, n, state);
   if (place.state === 'queued') await defineLane(q, task);
   const moved = await move(q, file, q.lay.entry(place, id, n));

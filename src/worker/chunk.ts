@@ -6,14 +6,15 @@
  */
 import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
-import { cancelHere, type CancelRequest } from '../queue/cancel.ts';
+import { cancelAgain, cancelHere, carryCancel, readCancel, without, type CancelRequest } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
 import { serverNow } from '../queue/clock.ts';
 import { afterTerminal } from '../queue/depend.ts';
 import { checkFailures, readMarks } from '../queue/array.ts';
-import { isGone, mkdirp } from '../queue/fsx.ts';
-import { baseId, entryName, pieceId, pieceOf, type Piece, type Place } from '../queue/layout.ts';
+import { isGone, listOrEmpty, mkdirp } from '../queue/fsx.ts';
+import { baseId, cancelName, entryName, parseEntry, pieceId, pieceOf, type Piece, type Place } from '../queue/layout.ts';
 import { lostOutcome } from '../queue/bury.ts';
+import type { Queue } from '../queue/open.ts';
 import { publishOutcome, readClaimed, readOutcome } from '../queue/outcome.ts';
 import {
   cut,
@@ -29,6 +30,7 @@ import {
   type Journal,
 } from '../queue/pieces.ts';
 import { ring } from '../queue/signal.ts';
+import { spool } from '../queue/spool.ts';
 import { move, unlinkQuietly } from '../queue/steps.ts';
 import { placeOfNext, queuedPlace } from '../queue/task-file.ts';
 import { writeWhy } from '../queue/why.ts';
@@ -43,6 +45,8 @@ import { endRun, newRun, wake, type Run, type Worker } from './worker.ts';
 
 /** How much work a chunk holds, ms with all slots busy; and how many elements at most. */
 const CHUNK_MS = 500;
+/** Over a network a chunk costs dozens of calls, and who waits there waits for a poll: so many times as much is in one. */
+const NETWORK_CHUNKS = 4;
 const MOST = 5000;
 /** Elements that take longer than this on average get an entry each, ms. */
 const SHORT_MS = 200;
@@ -59,7 +63,7 @@ export interface Chunk {
   journalFd: number;
   journalPath: string;
   journal: Journal;
-  log: { fd: number; path: string; bytes: number } | null;
+  log: { fd: number; path: string; bytes: number; torn: boolean } | null;
   /** Where those elements go that will run again. */
   again: Map<number, Next>;
   /** Index among the numbers of the next element to begin. */
@@ -74,6 +78,12 @@ export interface Chunk {
   inputs: Promise<Record<string, string>> | null;
   /** Appends go one after the other. */
   writing: Promise<void>;
+  /** The last line may be there in part: the next one begins anew. */
+  torn: boolean;
+  /** Numbers that were asked to be canceled. */
+  canceled: Array<readonly [lo: number, hi: number]>;
+  /** Runs the processes of one element. */
+  run: typeof runTask;
 }
 
 /** The name of its entry, without `.json`. */
@@ -112,7 +122,7 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
   if (claimed.n > 0) {
     const journal = await inherit(q, whole, claimed.n);
     if (journal !== undefined) {
-      await recover(w, dir, whole, n, task, many, journal);
+      await recover(w, dir, whole, claimed, task, many, journal);
       return [];
     }
   }
@@ -121,7 +131,7 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
   const chunked = averageMs !== undefined && averageMs <= SHORT_MS && isChunkable(task);
   const size = countIn(many.numbers, whole.lo, whole.hi);
   const wanted = chunked
-    ? Math.max(w.options.jobs, Math.ceil((CHUNK_MS * w.options.jobs) / Math.max(0.1, averageMs)))
+    ? Math.max(w.options.jobs, Math.ceil((inChunks(q, CHUNK_MS) * w.options.jobs) / Math.max(0.1, averageMs)))
     : isChunkable(task)
       ? most
       : 1;
@@ -134,7 +144,11 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
     piece = taken;
     await ring(q);
   }
-  if (chunked && take > 1) return (await openChunk(w, claimed, task, many, piece, n)) ? [] : [];
+  if (chunked && take > 1) {
+    await openChunk(w, claimed, task, many, piece, n);
+    if (take < size) await carryRequests(w, whole, n);
+    return [];
+  }
   const singles: Claimed[] = [];
   const numbers = someOf(many, piece.lo, piece.hi, take);
   for (let i = numbers.length - 1; i > 0; i--) {
@@ -144,7 +158,12 @@ export async function openPiece(w: Worker, claimed: Claimed, most: number): Prom
     singles.unshift(single(claimed, dir, whole.base, numbers[i]!));
   }
   singles.unshift(single(claimed, dir, whole.base, numbers[0]!));
+  if (size > 1) await carryRequests(w, whole, n);
   return singles;
+}
+
+function inChunks(q: Queue, ms: number): number {
+  return q.network ? NETWORK_CHUNKS * ms : ms;
 }
 
 function single(claimed: Claimed, dir: string, base: string, number: number): Claimed {
@@ -233,13 +252,17 @@ async function openChunk(w: Worker, claimed: Claimed, task: Task, many: Many, pi
     cancels: new Set(),
     inputs: null,
     writing: Promise.resolve(),
+    torn: false,
+    canceled: [],
+    run: runTask,
   });
   return true;
 }
 
 /** A piece of which something was begun: what has ended goes where it belongs, what was lost is counted, the rest goes back. */
-async function recover(w: Worker, dir: string, whole: Piece, n: number, task: Task, many: Many, journal: Journal): Promise<void> {
+async function recover(w: Worker, dir: string, whole: Piece, claimed: Claimed, task: Task, many: Many, journal: Journal): Promise<void> {
   const { q } = w;
+  const n = claimed.attempt;
   const queued = queuedPlace(task);
   const fates = new Map<number, Fate>();
   for (const line of journal.ended.values()) {
@@ -252,6 +275,14 @@ async function recover(w: Worker, dir: string, whole: Piece, n: number, task: Ta
   for (const begun of journal.begun.values()) {
     if (fates.has(begun.n)) continue;
     const id = pieceId(whole.base, begun.n, begun.n);
+    // Its owner came as far as to say how it ended, here or on its own disk.
+    const told = await readOutcome(q, id, begun.attempt ?? claimed.n);
+    if (told !== undefined) {
+      const terminal = isTerminal(told.next.state);
+      if (terminal) journal.ended.set(begun.n, lineOf(told, begun.n, undefined));
+      fates.set(begun.n, { place: placeOfNext(task, told.next), alone: !terminal });
+      continue;
+    }
     const lost = await lostOutcome(q, w.session, { ...task, id }, n, {
       reason: `worker ${begun.worker} died`,
       started: true,
@@ -264,6 +295,8 @@ async function recover(w: Worker, dir: string, whole: Piece, n: number, task: Ta
   if (!(await scatter(q, dir, whole, n, many, journal, false, (element) => fates.get(element) ?? { place: queued, alone: false }))) return;
   await ring(q);
   await afterTerminal(q, task);
+  // Who wrote that down may have died before it looked whether they are too many.
+  if ([...journal.ended.values()].some((line) => line.state === 'failed')) await afterFailure(w, whole.base, many);
 }
 
 /** Begins the next element of a chunk in a slot. Resolves when it has been recorded. */
@@ -278,20 +311,21 @@ export async function runNext(w: Worker, c: Chunk, slot: number, made: (run: Run
     await runElement(w, c, run, n, slot);
   } finally {
     c.running--;
+    // Also when it could not begin: nobody would come back to a chunk of which nothing is left.
+    if (c.running === 0 && !c.busy && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
   }
-  if (c.running === 0 && !c.busy && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
 }
 
 async function runElement(w: Worker, c: Chunk, run: Run, n: number, slot: number): Promise<void> {
   const { q } = w;
   const { task, env } = elementOf({ ...c.task, id: run.claimed.id }, c.many, n, itemLine(q, c.many, n));
-  const begun: Begun = { n, begunAt: Math.round(await serverNow(q)), worker: w.options.name };
+  const begun: Begun = { n, attempt: c.n, begunAt: Math.round(await serverNow(q)), worker: w.options.name };
   await write(w, c, formatLine(begun));
   c.journal.begun.set(n, begun);
   const s = slotFiles(w, slot);
   fs.ftruncateSync(s.fd);
   let recorded = false;
-  await runTask(w, run, task, newTally(), {
+  await c.run(w, run, task, newTally(), {
     logFd: s.fd,
     errFd: undefined,
     output: s.path,
@@ -317,6 +351,7 @@ async function inputsOf(w: Worker, c: Chunk): Promise<Record<string, string>> {
 /** Writes down how an element ended; tried until it is written. */
 async function record(w: Worker, c: Chunk, run: Run, task: Task, n: number, result: Result, s: SlotFiles): Promise<void> {
   const outcome = await outcomeOf(w, run, task, result);
+  let kept: { log: Ended['log'] } | undefined;
   for (let failures = 0; ; failures++) {
     try {
       const { next } = outcome;
@@ -324,14 +359,19 @@ async function record(w: Worker, c: Chunk, run: Run, task: Task, n: number, resu
         const counts = await publishOutcome(w.q, outcome);
         c.again.set(n, counts.next);
       }
-      const line = lineOf(outcome, n, await keepOutput(w, c, s));
+      kept ??= { log: await keepOutput(w, c, s) };
+      const line = lineOf(outcome, n, kept.log);
       await write(w, c, formatLine(line));
       c.journal.ended.set(n, line);
       if (line.state === 'failed') await afterFailure(w, c.piece.base, c.many);
       return;
     } catch (error) {
       if (failures === 0) w.log(`${run.key}: cannot be recorded (${String(error)}): tried again`);
-      if (w.stopping && failures > 3) return;
+      if (w.stopping && failures > 3) {
+        // As the outcome of a task: who buries this session on this machine publishes it, and who takes the element up finds it.
+        spool(w.q, w.session, outcome);
+        return;
+      }
       await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 100 * 2 ** Math.min(failures, 7)) * (0.9 + 0.2 * Math.random())));
     }
   }
@@ -369,7 +409,14 @@ function lineOf(o: Outcome, n: number, log: Ended['log']): Ended {
 }
 
 function write(w: Worker, c: Chunk, text: string): Promise<void> {
-  const written = c.writing.then(() => w.q.fsx.appendTo(c.journalFd, c.journalPath, text));
+  const append = async (): Promise<void> => {
+    // A disk that gets full takes a part of a line: what comes next must not be read as the rest of it.
+    const whole = c.torn ? `\n${text}` : text;
+    c.torn = true;
+    await w.q.fsx.appendTo(c.journalFd, c.journalPath, whole);
+    c.torn = false;
+  };
+  const written = c.writing.then(append);
   c.writing = written.catch(() => undefined);
   return written;
 }
@@ -386,6 +433,9 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
   try {
     await before;
     const log = (c.log ??= await openLog(w, c));
+    // What could be written of an output whose writing failed lies there too.
+    if (log.torn) log.bytes = (await w.q.fsx.stat(log.path)).size;
+    log.torn = true;
     const from = log.bytes;
     for (let at = 0; at < size;) {
       const piece = Buffer.allocUnsafe(Math.min(COPY_BYTES, size - at));
@@ -395,6 +445,7 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
       at += bytes;
       log.bytes += bytes;
     }
+    log.torn = false;
     return { file: log.path.slice(log.path.lastIndexOf('/') + 1), from, bytes: log.bytes - from };
   } finally {
     done();
@@ -404,11 +455,11 @@ async function keepOutput(w: Worker, c: Chunk, s: SlotFiles): Promise<Ended['log
 async function openLog(w: Worker, c: Chunk): Promise<NonNullable<Chunk['log']>> {
   const path = `${w.q.lay.runs(c.piece.base)}/${c.piece.base}.${c.piece.lo}.a${c.n}.chunk.log`;
   try {
-    return { fd: await w.q.fsx.openLog(path), path, bytes: 0 };
+    return { fd: await w.q.fsx.openLog(path), path, bytes: 0, torn: false };
   } catch (error) {
     if (!isGone(error)) throw error;
     await mkdirp(w.q.fsx, path.slice(0, path.lastIndexOf('/')));
-    return { fd: await w.q.fsx.openLog(path), path, bytes: 0 };
+    return { fd: await w.q.fsx.openLog(path), path, bytes: 0, torn: false };
   }
 }
 
@@ -461,22 +512,28 @@ function keepState(w: Worker, id: string, stateDir: string): void {
 async function closeChunk(w: Worker, c: Chunk): Promise<void> {
   const { q } = w;
   c.busy = true;
+  const dir = q.lay.session(w.session);
   w.chunks.splice(w.chunks.indexOf(c), 1);
   w.closing.add(c);
   w.claimEpoch++;
   try {
     await c.writing;
     closeFiles(c);
+    // What runs again obeys a request that was not seen yet, as an entry of its own does when it ends.
+    if (c.again.size > 0) await heedRequests(w, c);
     const queued = queuedPlace(c.task);
     const fateOf = (n: number): Fate => {
       const line = c.journal.ended.get(n);
+      if (line !== undefined && line.state !== 'again') return { place: { state: line.state }, alone: false };
+      // As a request beside an entry of its own would: it is not tried again.
+      if (c.canceled.some(([lo, hi]) => lo <= n && n <= hi)) return { place: { state: 'canceled' }, alone: true };
       if (line === undefined) return { place: queued, alone: false };
-      if (line.state !== 'again') return { place: { state: line.state }, alone: false };
       const next = c.again.get(n);
       return { place: next === undefined ? queued : placeOfNext(c.task, next), alone: true };
     };
-    if (!(await scatter(q, q.lay.session(w.session), c.piece, c.n, c.many, c.journal, true, fateOf))) return;
-    for (const name of c.cancels) await unlinkQuietly(q.fsx, `${q.lay.session(w.session)}/${name}`);
+    if (!(await scatter(q, dir, c.piece, c.n, c.many, c.journal, true, fateOf))) return;
+    for (const name of c.cancels) await unlinkQuietly(q.fsx, `${dir}/${name}`);
+    if (c.again.size > 0) await carryRequests(w, c.piece, c.n);
     for (const next of c.again.values()) if (next.state === 'delayed') w.lookAtDueAt = Math.min(w.lookAtDueAt, next.dueAt);
     if (c.again.size > 0) await ring(q);
     await afterTerminal(q, c.task);
@@ -500,6 +557,40 @@ function closeFiles(c: Chunk): void {
   }
 }
 
+/** The requests of the own directory for elements between two numbers that were claimed as attempt `n`. */
+async function requestsFor(
+  w: Worker,
+  { base, lo, hi }: Piece,
+  n: number,
+): Promise<Array<{ id: string; name: string; lo: number; hi: number }>> {
+  const found: Array<{ id: string; name: string; lo: number; hi: number }> = [];
+  for (const name of await listOrEmpty(w.q.fsx, w.q.lay.session(w.session))) {
+    const e = name.startsWith(`${base}.`) ? parseEntry(name) : undefined;
+    const piece = e?.cancel === true && e.n === n ? pieceOf(e.id) : undefined;
+    if (e !== undefined && piece !== undefined && piece.lo <= hi && lo <= piece.hi)
+      found.push({ id: e.id, name, lo: piece.lo, hi: piece.hi });
+  }
+  return found;
+}
+
+async function heedRequests(w: Worker, c: Chunk): Promise<void> {
+  for (const { name, lo, hi } of await requestsFor(w, c.piece, c.n)) {
+    if (lo < c.piece.lo || hi > c.piece.hi || c.cancels.has(name)) continue;
+    c.cancels.add(name);
+    c.canceled.push([lo, hi]);
+  }
+}
+
+/** Requests that came between a look and a move, or before a cut and for what was cut off: passed on at once. */
+async function carryRequests(w: Worker, piece: Piece, n: number): Promise<void> {
+  for (const { id } of await requestsFor(w, piece, n)) {
+    const mine = pieceOf(id)!;
+    const c = w.chunks.find((k) => k.piece.base === mine.base && k.n === n && k.piece.lo <= mine.hi && mine.lo <= k.piece.hi);
+    if (c === undefined) await carryCancel(w.q, w.session, id, n);
+    else if (!c.busy) await cancelOfChunk(w, { id, n, name: cancelName(id, n) });
+  }
+}
+
 /** Forgets the chunks of a session that is over; what ran of them has ended. */
 export function dropChunks(w: Worker): void {
   for (const c of w.chunks) closeFiles(c);
@@ -509,26 +600,14 @@ export function dropChunks(w: Worker): void {
 /** Gives back what has not begun of chunks that are open for long, or of all: others may have a slot free. */
 export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
   for (const c of w.chunks.slice()) {
-    if (c.busy || (!all && performance.now() - c.openedMs < GIVE_BACK_MS)) continue;
+    if (c.busy || (!all && performance.now() - c.openedMs < inChunks(w.q, GIVE_BACK_MS))) continue;
     const next = nextOf(c);
     if (next === undefined) continue;
     c.busy = true;
     w.claimEpoch++;
+    const whole = c.piece;
     try {
-      // Canceled ones among what has not begun keep their lines.
-      await publishJournal(w.q, { ...c.piece, lo: next }, c.n, c.journal);
-      const kept = someOf(c.many, c.piece.lo, next - 1, 1).length > 0;
-      const dir = w.q.lay.session(w.session);
-      const home = queuedPlace(c.task);
-      if (!kept) {
-        closeFiles(c);
-        w.chunks.splice(w.chunks.indexOf(c), 1);
-        await move(w.q, `${dir}/${entryName(idOf(c.piece), c.n)}`, w.q.lay.entry(home, idOf(c.piece), c.n));
-      } else {
-        const keep: Piece = { ...c.piece, hi: numberAt(c.many.numbers, indexFrom(c.many.numbers, next) - 1)! };
-        const left = await cut(w.q, dir, c.piece, c.n, keep, { ...c.piece, lo: next }, home);
-        if (left !== undefined) c.piece = left;
-      }
+      await insist(() => giveBackFrom(w, c, next));
       await ring(w.q);
     } catch (error) {
       w.log(`${keyOf(c)}: cannot give back what has not begun: ${String(error)}`);
@@ -536,13 +615,65 @@ export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
       c.busy = false;
       w.claimEpoch++;
     }
+    await carryRequests(w, whole, c.n).catch((error: unknown) => w.log(`${keyOf(c)}: ${String(error)}`));
     if (c.running === 0 && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
   }
+}
+
+async function giveBackFrom(w: Worker, c: Chunk, next: number): Promise<void> {
+  // Canceled ones among what has not begun keep their lines.
+  await publishJournal(w.q, { ...c.piece, lo: next }, c.n, c.journal);
+  const kept = someOf(c.many, c.piece.lo, next - 1, 1).length > 0;
+  const dir = w.q.lay.session(w.session);
+  const home = queuedPlace(c.task);
+  if (kept) {
+    const keep: Piece = { ...c.piece, hi: numberAt(c.many.numbers, indexFrom(c.many.numbers, next) - 1)! };
+    const left = await cut(w.q, dir, c.piece, c.n, keep, { ...c.piece, lo: next }, home);
+    if (left !== undefined) c.piece = left;
+    return;
+  }
+  await move(w.q, `${dir}/${entryName(idOf(c.piece), c.n)}`, w.q.lay.entry(home, idOf(c.piece), c.n));
+  closeFiles(c);
+  w.chunks.splice(w.chunks.indexOf(c), 1);
+}
+
+/** How often a cut that an error came into is gone on with: what was half done keeps what runs of it. */
+const TRIES = 5;
+
+async function insist(work: () => Promise<void>): Promise<void> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (failures >= TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** failures));
+    }
+  }
+}
+
+/** A request of the own directory that is for elements of a chunk: obeyed. False: it is not. */
+export async function cancelOfChunk(w: Worker, { id, n, name }: { id: string; n: number; name: string }): Promise<boolean> {
+  const piece = pieceOf(id);
+  const c =
+    piece === undefined
+      ? undefined
+      : w.chunks.find((k) => k.piece.base === piece.base && k.n === n && k.piece.lo <= piece.hi && piece.lo <= k.piece.hi);
+  if (c === undefined || piece === undefined) return false;
+  if (c.busy) return true;
+  const request = await readCancel(w.q, w.session, id, n);
+  // What was cut off before the request was seen lies elsewhere by now.
+  if (!c.cancels.has(name)) {
+    for (const [lo, hi] of without([piece.lo, piece.hi], [[c.piece.lo, c.piece.hi]]))
+      await cancelAgain(w.q, pieceId(piece.base, lo, hi), n, request);
+  }
+  await cancelIn(w, c, name, piece.lo, piece.hi, request);
+  return true;
 }
 
 /** A request to cancel elements of a chunk: those that run are ended, those that have not begun are written down as canceled. */
 export async function cancelIn(w: Worker, c: Chunk, name: string, lo: number, hi: number, request: CancelRequest): Promise<void> {
   if (name !== '') c.cancels.add(name);
+  if (!c.canceled.some(([from, to]) => from === lo && to === hi)) c.canceled.push([lo, hi]);
   for (const run of w.runs.values()) {
     if (run.chunk !== c || run.finishing || (run.cause !== null && run.cause !== 'canceled')) continue;
     const { lo: n } = pieceOf(run.claimed.id)!;
@@ -569,6 +700,11 @@ export async function cancelIn(w: Worker, c: Chunk, name: string, lo: number, hi
     // At once, so that none of them begins while it is written.
     c.journal.ended.set(n, line);
   }
-  if (lines.length > 0) await write(w, c, text);
+  try {
+    if (lines.length > 0) await write(w, c, text);
+  } catch (error) {
+    for (const { n } of lines) c.journal.ended.delete(n);
+    throw error;
+  }
   if (c.running === 0 && !c.busy && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
 }

@@ -9,7 +9,7 @@ import { pieceOf, randomText } from '../queue/layout.ts';
 import { lostOutcome } from '../queue/bury.ts';
 import type { Queue } from '../queue/open.ts';
 import { elementOf, type Many } from '../task/many.ts';
-import type { Task } from '../task/types.ts';
+import { isTerminal, type Task } from '../task/types.ts';
 import type { Run, Worker } from './worker.ts';
 
 /** The task that one element is, with the variables that only elements have. */
@@ -34,8 +34,14 @@ export async function wasEnded(w: Worker, run: Run, task: Task): Promise<boolean
     await settle(q, w.session, { ...outcomeOfLine(line, claimed.id, claimed.attempt, w.session), nonce: randomText(12) }, task);
     return true;
   }
-  // What an outcome file says of that attempt was obeyed when the element came here.
-  if (line !== undefined || (await readOutcome(q, claimed.id, claimed.n))?.started === true) return false;
+  const told = await readOutcome(q, claimed.id, claimed.n);
+  if (told !== undefined && isTerminal(told.next.state)) {
+    // Who published it died before the element came to its end.
+    await settle(q, w.session, { ...told, attempt: claimed.attempt, nonce: randomText(12) }, task);
+    return true;
+  }
+  // What it says else was obeyed when the element came here.
+  if (line !== undefined || told?.started === true) return false;
   const begun = journal.begun.get(piece.lo);
   if (begun === undefined) return false;
   const lost = await lostOutcome(q, w.session, task, claimed.attempt, {

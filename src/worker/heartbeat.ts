@@ -5,9 +5,9 @@
 import { carryCancel, readCancel } from '../queue/cancel.ts';
 import { noteServerTime } from '../queue/clock.ts';
 import { isGone, strongList } from '../queue/fsx.ts';
-import { parseEntry, pieceOf } from '../queue/layout.ts';
+import { parseEntry } from '../queue/layout.ts';
 import { openQueue } from '../queue/open.ts';
-import { settleLost } from '../queue/bury.ts';
+import { finishCut, settleLost } from '../queue/bury.ts';
 import { publishSpool } from '../queue/spool.ts';
 import { beat, readWant, writeState, type StateFile } from '../queue/registry.ts';
 import { bell } from '../queue/signal.ts';
@@ -16,7 +16,7 @@ import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
 import { reservation } from './reserve.ts';
 import { readProgress } from './scratch.ts';
-import { cancelIn, keyOf } from './chunk.ts';
+import { cancelOfChunk, keyOf } from './chunk.ts';
 import { endRun, sayOnce, wake, type Run, type Worker } from './worker.ts';
 
 /** Every so many heartbeats the own directory is listed past the caches of this machine. */
@@ -66,6 +66,7 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     return (await queueIsThere(w)) ? 'revoked' : 'away';
   }
   const there = new Set<string>();
+  const cuts = new Map<string, string>();
   const cancels: Request[] = [];
   for (const name of names) {
     const e = parseEntry(name);
@@ -73,6 +74,7 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
     const key = `${e.id}.a${e.n}`;
     if (e.cancel) cancels.push({ id: e.id, n: e.n, key, name });
     else there.add(key);
+    if (e.cut !== undefined) cuts.set(key, e.cut);
   }
   if (epoch === w.claimEpoch && !claiming) await dropMissing(w, there, before);
   // What is wrong with one entry must not pass for a queue that is away: it is tried again at each heartbeat.
@@ -90,14 +92,17 @@ async function lookAtOwn(w: Worker): Promise<Pulse> {
         w,
         key,
         cancels.some((c) => c.key === key),
+        cuts.get(key),
       ).catch((error: unknown) => sayOnce(w, key, error));
     }
   }
   return 'ok';
 }
 
-async function giveBack(w: Worker, key: string, canceled: boolean): Promise<void> {
+async function giveBack(w: Worker, key: string, canceled: boolean, cut: string | undefined): Promise<void> {
   const e = parseEntry(`${key}.json`)!;
+  // An error kept it from being cut as a whole.
+  if (cut !== undefined) await finishCut(w.q, w.session, e.id, cut, e.n);
   // It may have ended here while the queue was away, and its outcome lie on the local disk: that one comes first.
   await publishSpool(w.q, w.session);
   w.log(`${key}: in my directory but not mine to run: given back`);
@@ -128,14 +133,7 @@ async function obeyCancel(w: Worker, c: Request, there: ReadonlySet<string>): Pr
   }
   const run = w.runs.get(c.key);
   if (run === undefined || run.chunk !== undefined) {
-    const piece = pieceOf(c.id);
-    const chunk =
-      piece === undefined
-        ? undefined
-        : w.chunks.find((k) => k.piece.base === piece.base && k.n === c.n && k.piece.lo <= piece.hi && piece.lo <= k.piece.hi);
-    if (chunk !== undefined && piece !== undefined) {
-      if (!chunk.busy) await cancelIn(w, chunk, c.name, piece.lo, piece.hi, await readCancel(q, w.session, c.id, c.n));
-    } else if (!there.has(c.key) && w.closing.size === 0) await carryCancel(q, w.session, c.id, c.n);
+    if (!(await cancelOfChunk(w, c)) && !there.has(c.key) && w.closing.size === 0) await carryCancel(q, w.session, c.id, c.n);
   } else if (!run.finishing && (run.cause === null || run.cause === 'canceled')) {
     const request = await readCancel(q, w.session, c.id, c.n);
     endRun(run, 'canceled', { now: request.now, reason: request.reason });

@@ -302,6 +302,30 @@ describe('single elements', () => {
   });
 });
 
+describe('keys', () => {
+  it('A7: --lock-keys of an array holds until the last element has ended; --key of many is refused', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--lock-keys', '^a', '--array', '1-3', ...sh('[ {} -lt 3 ] || while [ ! -e go ]; do sleep 0.02; done'));
+    const w = await farm.worker(['-j', '2']);
+    await until(
+      async () => arrayOf(await farm.show(id)).done === 2,
+      () => 'one is left',
+    );
+    const locked = await farm.tq(['submit', '--key', 'abc', '--', 'true']);
+    expect([locked.code, locked.stderr]).toEqual([5, expect.stringContaining(id)]);
+    fs.writeFileSync(path.join(farm.dir, 'go'), '');
+    await farm.reaches(id, 'done');
+    await until(
+      () => namesIn(farm, 'keylocks').length === 0,
+      () => 'the lock goes',
+    );
+    await farm.submit('--key', 'abc', '--', 'true');
+    const many = await farm.tq(['submit', '--key', 'k', '--array', '1-3', '--', 'true']);
+    expect([many.code, many.stdout, many.stderr]).toEqual([5, '', expect.stringContaining('--key is for a single task')]);
+    await w.stop();
+  });
+});
+
 describe('thresholds', () => {
   it.each([
     ['10%', 100, 10, 'stopped'],
@@ -469,6 +493,50 @@ describe('state and recovery', () => {
     await Promise.all(workers.map((w) => w.stop()));
     const checked = await farm.tq(['doctor']);
     expect(checked.code, checked.stdout).toBe(0);
+  });
+
+  it('I2: a worker that stands still with a chunk past its lease loses it: what has ended is not run again, nothing overlaps', async () => {
+    const farm = await makeFarm({ lease: 2000 });
+    const w1 = await farm.worker(['--name', 'w1', '-j', '2']);
+    const command = 'exec 9>lock.{}; flock -n 9 || echo {} >> overlap; echo {} >> ran; sleep 0.01; echo {} >> ended';
+    const id = await farm.submit('--array', '1-400', ...sh(command));
+    await until(
+      () => linesIn(path.join(farm.dir, 'ended')).length > 60,
+      () => 'chunks run',
+    );
+    w1.signal('SIGSTOP');
+    const w2 = await farm.worker(['--name', 'w2', '-j', '2']);
+    await until(
+      async () => (arrayOf(await farm.show(id)).done ?? 0) > 300,
+      () => 'the other one goes on',
+    );
+    w1.signal('SIGCONT');
+    const task = await farm.reaches(id, 'done');
+    expect(arrayOf(task)).toEqual({ size: 400, queued: 0, running: 0, done: 400, failed: 0, canceled: 0 });
+    expect(linesIn(path.join(farm.dir, 'overlap'))).toEqual([]);
+    // Again at most what ran when it was stopped, or had ended and was not written down yet.
+    expect(linesIn(path.join(farm.dir, 'ran')).length).toBeLessThanOrEqual(400 + 4);
+    await Promise.all([w1.stop(), w2.stop()]);
+    const checked = await farm.tq(['doctor']);
+    expect(checked.code, checked.stdout).toBe(0);
+  });
+
+  it('I8: an element whose end cannot be written down by a worker that leaves is kept on its disk, and not run again', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-80', ...sh('echo {} >> ran'));
+    // With one slot begin and end take turns in a journal: from some end on nothing can be written any more.
+    const w = await farm.worker(['--name', 'w', '-j', '1'], { env: { TQ_FAULT: 'fail-some:EIO:append:40:999999' } });
+    await until(
+      () => w.stderr().includes('cannot be recorded'),
+      () => 'an end cannot be written',
+    );
+    w.signal('SIGTERM');
+    w.signal('SIGTERM');
+    await w.ended;
+    await drain(farm, '-j', '2', '--name', 'w');
+    expect(arrayOf(await farm.reaches(id, 'done')).done).toBe(80);
+    expect(linesIn(path.join(farm.dir, 'ran')).toSorted()).toEqual(Array.from({ length: 80 }, (_, i) => String(i + 1)).toSorted());
+    expect((await farm.tq(['doctor'])).code).toBe(0);
   });
 
   it('F11: two idle workers share the elements of an array at once', async () => {

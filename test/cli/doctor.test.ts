@@ -191,6 +191,40 @@ describe('tasks', () => {
     for (const id of [child, grandchild]) expect((await farm.show(id)).state).toBe('waiting');
   });
 
+  it('L3: a follow-up that was not let go, and one whose ending never came, are settled; a missing one is made', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--on-success', 'echo followed', '--', 'true');
+    expect((await farm.tq(['worker', '--max-tasks', '1', '--until-empty'])).code).toBe(0);
+    const [record] = filesWith(farm.queue, id).filter((name) => name.endsWith('.on-success'));
+    const follow = fs.readFileSync(path.join(farm.queue, record!), 'utf8').trim();
+    const file = await fileOf(farm, follow);
+    const text = fs.readFileSync(file, 'utf8');
+    fs.renameSync(file, path.join(farm.queue, 'follow', `${follow}.json`));
+    await repairs(farm, ['follow-up'], { code: 0 });
+    expect((await farm.show(follow)).state).toBe('queued');
+    // Of an ending that the task has passed by.
+    const other = `${follow.slice(0, -2)}zz`;
+    const stale = JSON.parse(text) as { cause: object };
+    put(farm, `follow/${other}.json`, JSON.stringify({ ...stale, id: other, cause: { ...stale.cause, kind: 'on-failure' } }));
+    await repairs(farm, ['follow-up'], { code: 0 });
+    expect(fs.readdirSync(path.join(farm.queue, 'follow'))).toEqual([]);
+    await farm.ok(['cancel', follow]);
+    fs.unlinkSync(path.join(farm.queue, record!));
+    await repairs(farm, ['not-followed']);
+    const made = fs.readFileSync(path.join(farm.queue, record!), 'utf8').trim();
+    expect(made).not.toBe(follow);
+    expect((await farm.show(made)).state).toBe('queued');
+    expect((await farm.show(id)).state).toBe('done');
+  });
+
+  it('L3: one that waits for an array which is not done is well', async () => {
+    const farm = await makeFarm();
+    const array = await farm.submit('--hold', '--array', '1-3', '--', 'true');
+    await farm.submit('--after', array, '--', 'true');
+    const said = await doctor(farm);
+    expect([said.code, said.wrong]).toEqual([0, []]);
+  });
+
   it('L3: one that lost its key gets it back', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--hold', '--key', 'k', '--', 'true');

@@ -11,16 +11,17 @@ import { newSubmission, submitBulk } from '../../src/queue/bulk.ts';
 import { serverNow } from '../../src/queue/clock.ts';
 import { groupFiles, type GroupRules } from '../../src/queue/groups.ts';
 import { carryOut, recordIntent } from '../../src/queue/intent.ts';
-import { makeId, baseId } from '../../src/queue/layout.ts';
+import { makeId, baseId, pieceOf } from '../../src/queue/layout.ts';
 import { makeSession } from '../../src/queue/session.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { setTask, type Change } from '../../src/queue/set.ts';
 import { submitTask } from '../../src/queue/submit.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
+import { manyOfArray } from '../../src/task/many.ts';
 import type { State } from '../../src/task/types.ts';
 import { draft, type Proc, type World } from './harness.ts';
 import type { Oracle } from './oracle.ts';
-import { beginSome, runOne } from './sim-worker.ts';
+import { beginChunk, beginSome, runOne, runSome } from './sim-worker.ts';
 
 export interface Stage {
   world: World;
@@ -79,8 +80,9 @@ async function endedShortOfFollowUp({ world, oracle }: Stage): Promise<void> {
   world.crash(job.proc);
 }
 
-/** Where a task lies now. */
+/** Where a task lies now; of an array the state of the whole. */
 export function stateOf(stage: Stage, id = stage.id): State | undefined {
+  if (stage.oracle.arrays.known.has(id)) return stage.oracle.arrays.stateOf(id);
   return [...stage.oracle.known(id).spots.values()][0]?.state;
 }
 
@@ -108,6 +110,120 @@ function told(s: Stage): State[] {
   return [...s.oracle.tasks.values()].filter((k) => k.task?.name === 'told').flatMap((k) => stateOf(s, k.id) ?? []);
 }
 
+const ARRAY = { many: manyOfArray('1-8', undefined) };
+
+/** An array of eight elements. */
+async function array(s: Stage, over: Partial<TaskDraft> = {}): Promise<void> {
+  s.id = await given(s, { ...ARRAY, ...over });
+}
+
+/** Its elements have all ended so, in chunks or one by one. */
+async function endedArray(s: Stage, code: 0 | 1): Promise<void> {
+  await array(s);
+  for (let i = 0; i < 10 && s.oracle.arrays.open().length > 0; i++) {
+    await s.world.alone(`worker-before${i}`, (p) => runSome(p, s.oracle, i % 2 === 0 ? 'chunk' : 'singles', code));
+  }
+}
+
+/** One element has ended and two run in a worker that dies. Its session. */
+async function deadChunk({ world, oracle }: Stage): Promise<string> {
+  const job = await world.spawn('dead', (p) => beginChunk(p, oracle));
+  await world.finish(job);
+  world.crash(job.proc);
+  return job.result.kind === 'value' ? job.result.value : '';
+}
+
+const cancelPart =
+  (part: string): Case['verb'] =>
+  async ({ oracle, id, world }, p) => {
+    const since = world.steps;
+    await cancelTask(p.q, `${id}${part}`, { reason: 'a test', now: false, by: null });
+    const { lo, hi } = pieceOf(`${id}${part}`) ?? { lo: 1, hi: 8 };
+    oracle.arrays.canceled(id, lo, hi, since);
+  };
+
+const ARRAY_CASES: readonly Case[] = [
+  { name: 'submit an array', before: async () => undefined, verb: (s, p) => submits(s, p, ARRAY), ends: ['done'], done: ['done'] },
+  ...(['chunk', 'singles'] as const).map((takes): Case => ({
+    name: `take some elements as ${takes}, run them and give back the rest`,
+    before: array,
+    verb: (s, p) => runSome(p, s.oracle, takes, 0),
+    ends: ['done'],
+    done: ['done'],
+  })),
+  {
+    name: 'run a chunk whose elements are tried again',
+    before: (s) => array(s, { retries: 1 }),
+    verb: (s, p) => runSome(p, s.oracle, 'chunk', 1),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'take up a chunk whose worker died',
+    before: async (s) => {
+      await array(s);
+      const session = await deadChunk(s);
+      await s.world.alone('undertaker', async (p) => void (await bury(p.q, session, { proved: true, reason: 'died' })));
+    },
+    verb: (s, p) => runSome(p, s.oracle, 'chunk', 0),
+    ends: ['done'],
+    done: ['done'],
+  },
+  {
+    name: 'bury a worker that died with a chunk',
+    before: async (s) => {
+      await array(s);
+      s.ids['session'] = await deadChunk(s);
+    },
+    verb: async (s, p) => void (await bury(p.q, s.ids['session']!, { proved: true, reason: 'died' })),
+    ends: ['done'],
+    done: ['done'],
+  },
+  ...['', '.3', '.3-5'].flatMap((part): Case[] => [
+    { name: `cancel an array${part}`, before: array, verb: cancelPart(part), ends: ['canceled', 'done'], done: ['canceled'] },
+    {
+      name: `cancel an array${part} of which some run in a worker that died`,
+      before: async (s) => {
+        await array(s);
+        await deadChunk(s);
+      },
+      verb: cancelPart(part),
+      ends: ['canceled', 'done'],
+      done: ['canceled'],
+    },
+    {
+      name: `retry an array${part}`,
+      before: (s) => endedArray(s, 1),
+      verb: ({ id }, p) => retryTask(p.q, `${id}${part}`, { by: null }),
+      ends: ['failed', 'done'],
+      done: part === '' ? ['done'] : ['failed'],
+    },
+  ]),
+  ...['', '.3'].flatMap((part): Case[] => [
+    {
+      name: `hold an array${part}`,
+      before: array,
+      verb: ({ id }, p) => holdTask(p.q, `${id}${part}`, null),
+      ends: ['held', 'done'],
+      done: ['held'],
+    },
+    {
+      name: `release an array${part}`,
+      before: (s) => array(s, { hold: true }),
+      verb: async ({ id }, p) => void (await releaseTask(p.q, `${id}${part}`, null)),
+      ends: ['held', 'done'],
+      done: part === '' ? ['done'] : ['held'],
+    },
+    {
+      name: `set an array${part}`,
+      before: array,
+      verb: ({ id }, p) => setTask(p.q, p.facts, `${id}${part}`, { priority: 9 }),
+      ends: ['done'],
+      done: ['done'],
+    },
+  ]),
+];
+
 const nothing = async (): Promise<void> => undefined;
 
 export async function cancel({ oracle, world, id }: Stage, p: Proc): Promise<void> {
@@ -130,6 +246,7 @@ function set(change: Change): Case['verb'] {
 }
 
 export const CASES: readonly Case[] = [
+  ...ARRAY_CASES,
   { name: 'submit', before: nothing, verb: (s, p) => submits(s, p, {}), ends: ['done'], done: ['done'] },
   {
     name: 'submit with a lane of its own',

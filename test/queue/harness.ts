@@ -248,7 +248,7 @@ export class World {
       pid,
       host,
       facts,
-      q: { ...q, stem },
+      q: { ...q, stem, facts: async () => facts },
       status: 'runs',
       spared: options.spared ?? false,
       calls: 0,

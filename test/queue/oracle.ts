@@ -6,7 +6,8 @@
  */
 import fs from 'node:fs';
 import { isTerminal, STATES, type FollowKind, type Outcome, type State, type Task } from '../../src/task/types.ts';
-import { digest, parseDueMinute, parseDueSecond, parseEntry } from '../../src/queue/layout.ts';
+import { baseId, digest, parseDueMinute, parseDueSecond, parseEntry } from '../../src/queue/layout.ts';
+import { ArrayOracle } from './array-oracle.ts';
 import { type Call, type Proc, Violation, type World } from './harness.ts';
 
 /** A task file in a place. */
@@ -71,6 +72,8 @@ export class Oracle {
   readonly world: World;
   readonly tasks = new Map<string, Known>();
   readonly running = new Map<string, Running>();
+  readonly arrays: ArrayOracle;
+  private readonly limits = new Map<string, number>();
   /** Published outcomes that were made so far, for tests that count them. */
   published = 0;
   private readonly logs = new Map<string, Proc>();
@@ -82,6 +85,10 @@ export class Oracle {
 
   constructor(world: World) {
     this.world = world;
+    this.arrays = new ArrayOracle(world, {
+      owner: (session) => this.owners.get(session),
+      isCondemned: (session) => this.condemned.has(session),
+    });
     world.observers.push((call, _value, echo) => this.saw(call, echo));
     world.mourners.push((proc) => this.died(proc));
   }
@@ -115,8 +122,22 @@ export class Oracle {
     return k;
   }
 
+  /** From now on at most `max` tokens of this limit may have a holder, and as many shares run. */
+  limit(name: string, max: number): void {
+    this.world.observers.push(({ op, target }) => {
+      if (op !== 'rename' || !target!.startsWith(`limits/${name}/max.`)) return;
+      const tokens = fs.readdirSync(this.world.absolute(`limits/${name}/max.0`)).filter((token) => !token.startsWith('.'));
+      const held = tokens.filter((token) => !token.endsWith('.free'));
+      if (held.length > max) this.fail(`${held.join(' ')} are held at once, and the limit is ${max}`, name);
+      if (new Set(tokens.map((token) => token.split('.')[0])).size !== tokens.length)
+        this.fail(`a token is there twice: ${tokens.join(' ')}`, name);
+    });
+    this.limits.set(name, max);
+  }
+
   /** An id was printed. */
   acked(task: Task): void {
+    if (task.many !== undefined) return this.arrays.acked(task);
     const k = this.known(task.id);
     k.acked = true;
     k.task ??= task;
@@ -146,6 +167,7 @@ export class Oracle {
     there.add(by);
     this.burials.set(session, there);
     for (const r of this.running.values()) if (r.session === session) r.condemned = true;
+    this.arrays.condemn(session);
   }
 
   buried(session: string, by: Proc): void {
@@ -169,6 +191,11 @@ export class Oracle {
 
   /** An attempt begins for real. */
   start(proc: Proc, session: string, id: string, n: number): void {
+    if (this.arrays.known.has(baseId(id))) {
+      if (this.logs.get(`${id}.a${n}`) !== proc)
+        this.fail(`V4: ${id}.a${n} is started by ${proc.name}, and its log was made by another`, id);
+      return this.arrays.start(session, id, n);
+    }
     const k = this.known(id);
     const name = `${id}.a${n}`;
     if (k.started.has(n)) this.fail(`${name} starts a second time`, id);
@@ -192,6 +219,11 @@ export class Oracle {
     }
     if (t?.hold === true && !k.released && k.retried.size === 0)
       this.fail(`${name} was submitted held and starts without having been released`, id);
+    for (const { name: limit, n: shares } of k.task?.limits ?? []) {
+      const others = [...this.running.values()].filter((r) => !r.condemned).map((r) => this.known(r.id).task?.limits ?? []);
+      const used = others.flat().reduce((sum, l) => sum + (l.name === limit ? l.n : 0), shares);
+      if (used > (this.limits.get(limit) ?? used)) this.fail(`${name} starts as ${used} shares of ${limit}`, id);
+    }
     k.started.add(n);
     this.running.set(name, { id, n, session, condemned: false });
   }
@@ -204,16 +236,23 @@ export class Oracle {
 
   /** An attempt's processes are gone. */
   end(id: string, n: number): void {
+    this.arrays.end(id);
     this.running.delete(`${id}.a${n}`);
   }
 
   /** A process died, and everything that it ran with it. */
   private died(proc: Proc): void {
+    this.arrays.died(proc);
     for (const [name, r] of this.running) if (this.owners.get(r.session) === proc) this.running.delete(name);
   }
 
   private saw(call: Call, echo: boolean): void {
     const { op, path, target, proc } = call;
+    if (this.arrays.owns(path) || this.arrays.owns(target) || (op === 'rename' && this.arrays.meet(target!))) {
+      // Their logs are told apart by who made them, as all are.
+      if (op === 'open') this.made(proc, path);
+      return this.arrays.saw(call, echo);
+    }
     if (op === 'rename') this.renamed(proc, path, target!, echo);
     else if (op === 'unlink') this.unlinked(path);
     else if (op === 'link') this.linked(path);
@@ -408,6 +447,7 @@ export class Oracle {
   /** What must hold once nothing moves any more, nobody runs and no fault is left. */
   final(): void {
     this.compareWithDisk();
+    this.arrays.final();
     for (const name of fs.readdirSync(this.world.absolute('follow')).filter((n) => !n.startsWith('.p.'))) this.checkReady(name);
     for (const k of this.tasks.values()) {
       this.checkFollowed(k);
@@ -474,7 +514,7 @@ export class Oracle {
     };
     for (const state of STATES) walk(state);
     if (fs.existsSync(this.world.absolute('intents'))) walk('intents');
-    const believed = new Set([...this.tasks.values()].flatMap((k) => [...k.spots.keys()]));
+    const believed = new Set([...this.tasks.values()].flatMap((k) => [...k.spots.keys()]).concat(this.arrays.paths()));
     for (const path of onDisk) if (!believed.has(path)) throw new Violation(`${path} is there and nobody moved it there`);
     for (const path of believed) if (!onDisk.has(path)) throw new Violation(`${path} is not there and nobody moved it away`);
   }

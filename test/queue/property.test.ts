@@ -33,6 +33,20 @@ describe('the queue under faults', () => {
     Math.max(600_000, VERBS * 30),
   );
 
+  it(
+    'V1, V2, V3, V5: each element of an array is covered once, runs once at a time and not after its end, whatever is cut, taken and changed',
+    async () => {
+      const from = seedOf();
+      const ends = new Map<string, number>();
+      for (let n = 0; n * IN_ONE < Math.max(1200, VERBS / 5); n++) {
+        const run = await play(from + n, IN_ONE, 'arrays');
+        for (const [state, count] of run.ends) ends.set(state, (ends.get(state) ?? 0) + count);
+      }
+      expect([...ends.keys()]).toEqual(expect.arrayContaining(['done', 'failed', 'canceled', 'held']));
+    },
+    Math.max(600_000, VERBS * 30),
+  );
+
   it('the same seed is the same run, call by call', async () => {
     const [first, second] = [await traced(4), await traced(4)];
     expect(first.length).toBeGreaterThan(500);

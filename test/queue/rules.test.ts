@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { TqError } from '../../src/errors.ts';
 import { newSubmission, publishSubmission, submitBulk } from '../../src/queue/bulk.ts';
 import { bury } from '../../src/queue/bury.ts';
-import { cancelTask, carryCancel, readCancel } from '../../src/queue/cancel.ts';
+import { cancelTask, carryCancel, readCancel, without } from '../../src/queue/cancel.ts';
 import { claim, emptyWindow, RevokedError, type Claimed } from '../../src/queue/claim.ts';
 import { serverNow } from '../../src/queue/clock.ts';
 import { holdTask, releaseTask, retryTask } from '../../src/queue/control.ts';
@@ -20,6 +20,7 @@ import { makeId } from '../../src/queue/layout.ts';
 import { sweepKeys } from '../../src/queue/keys.ts';
 import { giveBack, removeLimit, setLimit, standing, sweepMutexes, takeShares, type Share, type Want } from '../../src/queue/limits.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
+import { parseJournal } from '../../src/queue/pieces.ts';
 import { publishOutcome, settle } from '../../src/queue/outcome.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { makeSession } from '../../src/queue/session.ts';
@@ -29,12 +30,13 @@ import { finishedSteps, recordStep, type FinishedStep } from '../../src/queue/st
 import { move, replace } from '../../src/queue/steps.ts';
 import { sweepTmp } from '../../src/queue/sweep.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
+import { manyOfArray } from '../../src/task/many.ts';
 import { newTally } from '../../src/task/decide.ts';
 import type { Next, Outcome } from '../../src/task/types.ts';
 import { cancel, dead, ended, given, stateOf, submit, type Stage } from './cases.ts';
 import { draft, type Call, type Job, type Proc, World, type WorldOptions } from './harness.ts';
 import { keyDir, Oracle, type Known } from './oracle.ts';
-import { beginSome, keep, recover, runOne, work, workOff } from './sim-worker.ts';
+import { beginChunk, beginSome, buryDead, keep, recover, runOne, runSome, work, workOff } from './sim-worker.ts';
 
 beforeAll(() => replaceLock(async () => async () => undefined));
 afterAll(() => replaceLock(undefined));
@@ -1274,6 +1276,129 @@ describe('shares', () => {
     fs.writeFileSync(s.world.absolute('mutexes/m/0.g5.retired'), '');
     expect(await s.world.alone('a', taker([one]))).toHaveLength(1);
     expect(await s.world.alone('a', (p) => standing(p.q, one))).toMatchObject({ shares: [{ number: 0, generation: 1 }] });
+  });
+});
+
+describe('pieces of an array', () => {
+  const many = manyOfArray('1-8', undefined);
+  const array = async (s: Stage): Promise<void> => void (s.id = await given(s, { many }));
+  const states = (s: Stage): string => s.oracle.arrays.states(s.id).join(' ');
+
+  /** A worker ended one element of a chunk, began two, and died; it was buried. */
+  async function deadChunk(s: Stage): Promise<void> {
+    const job = await s.world.spawn('dead', (p) => beginChunk(p, s.oracle));
+    await s.world.finish(job);
+    s.world.crash(job.proc);
+    await s.world.alone('undertaker', buryDead);
+  }
+
+  it('G11: what has ended is not run again when whoever took the piece up next died before it looked at its past', async () => {
+    const s = await begin();
+    await array(s);
+    await deadChunk(s);
+    const first = [...s.oracle.arrays.known.get(s.id)!.elements.values()].filter((e) => e.ended === 'done');
+    expect(first).toHaveLength(1);
+    const second = await stopAt(
+      s,
+      'second',
+      async (p) => runSome(p, s.oracle, 'chunk', 0),
+      (c) => c.op === 'create' && c.path.endsWith('.ndjson'),
+    );
+    s.world.crash(second.proc);
+    await recover(s.world, s.oracle);
+    expect(states(s)).toBe('done done done done done done done done');
+    expect(first[0]!.started.size).toBe(1);
+  });
+
+  it('E2: a handed back piece of which some have ended is canceled but for those', async () => {
+    const s = await begin();
+    await array(s);
+    await deadChunk(s);
+    await s.world.alone('cancel', (p) => cancelTask(p.q, s.id, { reason: null, now: false, by: null }));
+    await recover(s.world, s.oracle);
+    expect(states(s)).toBe('done canceled canceled canceled canceled canceled canceled canceled');
+  });
+
+  it('V3: a cancel does not make the directory of a session that was buried in the same moment', async () => {
+    const s = await begin();
+    await array(s);
+    const chunk = await s.world.spawn('dead', (p) => beginChunk(p, s.oracle));
+    await s.world.finish(chunk);
+    const job = await stopAt(
+      s,
+      'cancel',
+      (p) => cancelTask(p.q, s.id, { reason: null, now: false, by: null }),
+      (c) => c.op === 'create' && c.path.endsWith('.cancel'),
+    );
+    s.world.crash(chunk.proc);
+    await s.world.alone('undertaker', buryDead);
+    await goOn(s, job);
+    expect(namesIn(s, 'running')).toEqual([]);
+    await recover(s.world, s.oracle);
+    expect(states(s)).toBe('done canceled canceled canceled canceled canceled canceled canceled');
+  });
+
+  it('E2: a request for some of a piece that is being cut reaches what is cut off', async () => {
+    const s = await begin();
+    await array(s);
+    const worker = await stopAt(
+      s,
+      'worker',
+      (p) => runSome(p, s.oracle, 'chunk', 0),
+      (c) => c.op === 'rename' && c.target!.includes('+'),
+    );
+    await s.world.alone('cancel', (p) => cancelTask(p.q, `${s.id}.2-8`, { reason: null, now: false, by: null }));
+    await goOn(s, worker);
+    await recover(s.world, s.oracle);
+    // Those of its own chunk it may have begun before it looked.
+    expect(s.oracle.arrays.states(s.id).at(-1)).toBe('canceled');
+  });
+
+  it('E6: some elements that are retried after the whole was canceled run', async () => {
+    const s = await begin();
+    await array(s);
+    await s.world.alone('cancel', (p) => cancelTask(p.q, s.id, { reason: null, now: false, by: null }));
+    await s.world.alone('retry', (p) => retryTask(p.q, `${s.id}.3-5`, { by: null }));
+    await recover(s.world, s.oracle);
+    expect(states(s)).toBe('canceled canceled done done done canceled canceled canceled');
+  });
+
+  it('E6: a request to cancel that is carried on spares what was retried since', () => {
+    expect(
+      without(
+        [1, 100],
+        [
+          [3, 5],
+          [90, 200],
+          [7, 7],
+        ],
+      ),
+    ).toEqual([
+      [1, 2],
+      [6, 6],
+      [8, 89],
+    ]);
+    expect(without([3, 5], [[1, 9]])).toEqual([]);
+    expect(without([3, 5], [])).toEqual([[3, 5]]);
+  });
+
+  it('I11: the line after one that the disk took in part is read', () => {
+    const line = '{"n":2,"outcome":"succeeded","state":"done","attempt":1,"worker":"w","endedAt":1}\n';
+    const journal = parseJournal(`{"n":1,"begunAt":1,"attempt":1,"worker":"w"}\n{"n":2,"outc\n${line}`);
+    expect([...journal.ended.keys()]).toEqual([2]);
+  });
+
+  it('I11: an error in the middle of a cut leaves nothing that a living worker does not finish', async () => {
+    const s = await begin();
+    await array(s);
+    // The name with the `+` is there, and the part that was cut off cannot leave yet.
+    let refusals = 0;
+    s.world.faults = (c) =>
+      c.path.endsWith('.rest') && c.op === 'rename' && refusals++ < 20 ? { kind: 'refuse', code: 'ENOSPC' } : undefined;
+    let turns = 0;
+    await s.world.alone('worker', (p) => work(p, s.oracle, { mood: () => (turns++ < 60 ? 'settle' : 'leave'), most: 2 }));
+    expect(refusals).toBeGreaterThan(0);
+    expect(states(s)).toBe('done done done done done done done done');
   });
 });
 

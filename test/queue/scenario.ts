@@ -10,15 +10,18 @@ import { holdTask, releaseTask, removeTask, retryTask } from '../../src/queue/co
 import { sweepWaiting } from '../../src/queue/depend.ts';
 import { sessions } from '../../src/queue/find.ts';
 import { replaceLock } from '../../src/queue/lock.ts';
+import { setLimit } from '../../src/queue/limits.ts';
 import { promoteDue } from '../../src/queue/promote.ts';
 import { setTask, type Change } from '../../src/queue/set.ts';
 import { submitTask } from '../../src/queue/submit.ts';
+import { pieceId, pieceOf } from '../../src/queue/layout.ts';
+import { manyOfArray } from '../../src/task/many.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
 import { sweepTmp } from '../../src/queue/sweep.ts';
 import { isTerminal, type AfterKind, type Parent, type Task } from '../../src/task/types.ts';
 import { draft, type Faults, isMutation, type Job, lostCodes, makeRng, type Proc, refusals, Violation, World } from './harness.ts';
 import { keyDir, type Known, Oracle } from './oracle.ts';
-import { buryDead, keep, rethrowUnexpected, work, type WorkerWishes } from './sim-worker.ts';
+import { buryDead, keep, lookAtEnds, rethrowUnexpected, work, type WorkerWishes } from './sim-worker.ts';
 
 export interface Rates {
   refuse: number;
@@ -72,6 +75,8 @@ interface Run {
   mood: 'work' | 'settle' | 'leave';
   sets: Map<string, Array<{ from: number; to: number; value: string }>>;
   ids: string[];
+  /** Arrays. */
+  arrays: string[];
   count: number;
   deaths: number;
   /** No fault is injected. */
@@ -79,11 +84,13 @@ interface Run {
 }
 
 const KEYS = ['k1', 'k2'];
+const LIMIT = 'lim';
+const MAX = 2;
 /** Calls after which a verb counts as one that waits. */
 const PATIENCE = 500;
 
 /** Throws a `Violation` that tells what must not be and the calls that led to it. */
-export async function play(seed: number, verbs: number): Promise<Played> {
+export async function play(seed: number, verbs: number, about: 'all' | 'arrays' = 'all'): Promise<Played> {
   const profile = PROFILES[seed % PROFILES.length]!;
   const world = await World.make({ seed, network: profile.network });
   // Nothing may depend on the lock: here everybody always gets it at once.
@@ -98,6 +105,7 @@ export async function play(seed: number, verbs: number): Promise<Played> {
       mood: 'work',
       sets: new Map(),
       ids: [],
+      arrays: [],
       count: 0,
       deaths: 0,
       orderly: profile.rates === CALM,
@@ -107,6 +115,8 @@ export async function play(seed: number, verbs: number): Promise<Played> {
     world.faults = faultsOf(world, profile.rates);
     world.pauses = rng.pick([0, 0.002, 0.01]);
     world.sticky = rng.pick([0, 0.5, 0.9]);
+    await world.alone('limit', (p) => setLimit(p.q, LIMIT, { max: MAX, rate: null }), { spared: true });
+    oracle.limit(LIMIT, MAX);
     const crew = 1 + rng.int(3);
     const crowd = 1 + rng.int(5);
     for (let i = 0; i < crew; i++) await hire(run);
@@ -114,12 +124,14 @@ export async function play(seed: number, verbs: number): Promise<Played> {
       await check(run);
       if (run.workers.filter((w) => w.proc.status === 'runs').length < crew && rng.chance(0.05)) await hire(run);
       // One that waits for what only others can do does not keep them out.
-      if (run.verbs.filter((v) => v.proc.calls < PATIENCE).length < crowd && rng.chance(0.1)) await spawnVerb(run);
+      if (run.verbs.filter((v) => v.proc.calls < PATIENCE).length < crowd && rng.chance(0.1)) await spawnVerb(run, about);
       else await world.step();
     }
     await settleDown(run);
     const ends = new Map<string, number>();
-    for (const k of oracle.tasks.values()) for (const s of k.spots.values()) ends.set(s.state, (ends.get(s.state) ?? 0) + 1);
+    const states = [...oracle.tasks.values()].flatMap((k) => [...k.spots.values()].map((s) => s.state));
+    for (const id of oracle.arrays.known.keys()) states.push(...oracle.arrays.states(id));
+    for (const state of states) ends.set(state, (ends.get(state) ?? 0) + 1);
     return { profile: profile.name, verbs: run.count, calls: world.steps, ends, deaths: run.deaths };
   } catch (error) {
     if (error instanceof Error) error.message = `TQ_SEED=${seed} (${profile.name}): ${error.message}`;
@@ -165,7 +177,48 @@ function answersOnly(job: Job<unknown>): void {
 
 type Verb = (run: Run, p: Proc) => Promise<void>;
 
-const VERBS: ReadonlyArray<readonly [number, string, Verb]> = [
+type Weighed = ReadonlyArray<readonly [weight: number, name: string, what: Verb]>;
+
+const KEEPERS: Weighed = [
+  [5, 'promote', async (_run, p) => void (await promoteDue(p.q))],
+  [4, 'sweep', async (_run, p) => void (await sweepWaiting(p.q))],
+  [4, 'bury the dead', async (_run, p) => buryDead(p)],
+  [6, 'bury a suspect', buryOne],
+  // Far too early: what it takes away under the hands of the living is tried again or said.
+  [2, 'sweep tmp', async (run, p) => void (await sweepTmp(p.q, run.orderly ? 3_600_000 : 5))],
+  [2, 'time passes', async (run) => run.world.advance(run.world.rng.pick([5, 50, 500, run.world.leaseMs + 1000]))],
+];
+
+const ARRAY_VERBS: Weighed = [
+  [5, 'submit an array', submitArray],
+  [
+    2,
+    'cancel elements',
+    onElements(async (run, p, id, part) => {
+      const since = run.world.steps;
+      await cancelTask(p.q, part, { reason: null, now: false, by: null });
+      const { lo, hi } = pieceOf(part) ?? { lo: 0, hi: 999_999_999 };
+      run.oracle.arrays.canceled(id, lo, hi, since);
+    }),
+  ],
+  [2, 'hold elements', onElements(async (_run, p, _id, part) => holdTask(p.q, part, null))],
+  [2, 'release elements', onElements(async (_run, p, _id, part) => void (await releaseTask(p.q, part, null)))],
+  [2, 'set elements', onElements((run, p, _id, part) => setTask(p.q, p.facts, part, { priority: run.world.rng.int(9) }))],
+  [
+    3,
+    'retry elements',
+    onElements((run, p, _id, part) =>
+      retryTask(p.q, part, {
+        by: null,
+        ...(run.world.rng.chance(0.3) ? { failed: true } : {}),
+        ...(run.world.rng.chance(0.2) ? { delayMs: 20 } : {}),
+      }),
+    ),
+  ],
+  [1, 'rm an array', onElements(async (_run, p, id) => removeTask(p.q, id, { force: false, by: null }))],
+];
+
+const VERBS: Weighed = [
   [30, 'submit', submit],
   [
     8,
@@ -198,19 +251,15 @@ const VERBS: ReadonlyArray<readonly [number, string, Verb]> = [
       run.oracle.removed(k.id);
     }),
   ],
-  [5, 'promote', async (_run, p) => void (await promoteDue(p.q))],
-  [4, 'sweep', async (_run, p) => void (await sweepWaiting(p.q))],
-  [4, 'bury the dead', async (_run, p) => buryDead(p)],
-  [6, 'bury a suspect', buryOne],
-  // Far too early: what it takes away under the hands of the living is tried again or said.
-  [2, 'sweep tmp', async (run, p) => void (await sweepTmp(p.q, run.orderly ? 3_600_000 : 5))],
-  [2, 'time passes', async (run) => run.world.advance(run.world.rng.pick([5, 50, 500, run.world.leaseMs + 1000]))],
+  ...KEEPERS,
+  ...ARRAY_VERBS,
 ];
 
-async function spawnVerb(run: Run): Promise<void> {
+async function spawnVerb(run: Run, about: 'all' | 'arrays'): Promise<void> {
   const { rng } = run.world;
-  let at = rng.int(VERBS.reduce((sum, [weight]) => sum + weight, 0));
-  const verb = VERBS.find(([weight]) => (at -= weight) < 0)!;
+  const verbs = about === 'all' ? VERBS : [...KEEPERS, ...ARRAY_VERBS];
+  let at = rng.int(verbs.reduce((sum, [weight]) => sum + weight, 0));
+  const verb = verbs.find(([weight]) => (at -= weight) < 0)!;
   const name = `${verb[1].replaceAll(' ', '-')}${run.count++}`;
   run.verbs.push(await run.world.spawn(name, (p) => verb[2](run, p), { host: rng.pick(['h1', 'h1', 'h2']) }));
 }
@@ -230,6 +279,38 @@ function onOne(what: (run: Run, p: Proc, k: Known) => Promise<void>): Verb {
         throw new Violation(
           `${p.name}: ${id} is not found and lies in ${[...k.spots.keys()].join()}\n${run.world.trace(p.name).join('\n')}`,
         );
+      throw error;
+    }
+  };
+}
+
+async function submitArray(run: Run, p: Proc): Promise<void> {
+  const { rng } = run.world;
+  const many = manyOfArray(rng.pick(['1-9', '1-14', '2-20:3', '1-4', '3,7,9,12,40']), undefined);
+  const over: Partial<TaskDraft> = { many, retries: rng.int(2), priority: rng.pick([0, 0, 5]) };
+  if (rng.chance(0.1)) over.hold = true;
+  if (rng.chance(0.1)) over.delayMs = 1 + rng.int(60);
+  over.onLost = rng.pick(['requeue', 'requeue', 'hold', 'fail']);
+  const made = await submitTask(p.q, draft(over));
+  run.arrays.push(made.id);
+  run.oracle.acked(made.task);
+}
+
+/** A verb on an array that chance picks: on all of it, one of its elements, or some. */
+function onElements(what: (run: Run, p: Proc, id: string, part: string) => Promise<void>): Verb {
+  return async (run, p) => {
+    if (run.arrays.length === 0) return;
+    const { rng } = run.world;
+    const id = rng.chance(0.6) ? run.arrays.at(-1)! : rng.pick(run.arrays);
+    const numbers = [...run.oracle.arrays.known.get(id)!.elements.keys()];
+    const [x, y] = [rng.pick(numbers), rng.pick(numbers)];
+    const part = rng.chance(0.4) ? id : pieceId(id, Math.min(x, y), rng.chance(0.4) ? Math.min(x, y) : Math.max(x, y));
+    const removing = run.oracle.arrays.known.get(id)!.removing;
+    try {
+      await what(run, p, id, part);
+    } catch (error) {
+      if (error instanceof TqError && error.code === 'NOT_FOUND' && !removing && !run.oracle.arrays.known.get(id)!.removing)
+        throw new Violation(`${p.name}: ${part} is not found\n${run.world.trace(id).join('\n')}`);
       throw error;
     }
   };
@@ -261,6 +342,7 @@ async function submit(run: Run, p: Proc): Promise<void> {
   if (rng.chance(0.05)) over.expireMs = 20 + rng.int(100);
   if (rng.chance(0.25)) Object.assign(over, HOOKS);
   if (rng.chance(0.1)) over.fallback = 'true';
+  if (rng.chance(0.25)) over.limits = [{ name: LIMIT, n: rng.pick([1, 1, 2]) }];
   over.onLost = rng.pick(['requeue', 'requeue', 'hold', 'fail']);
   const made = await submitTask(p.q, draft(over));
   if (made.existing === true) return;
@@ -314,14 +396,12 @@ async function settleDown(run: Run): Promise<void> {
   for (let round = 0; ; round++) {
     if (round >= ROUNDS)
       throw new Violation(
-        `it does not come to rest: ${open(oracle)
-          .map((k) => [...k.spots.keys()].join())
-          .join('\n')}\n${world.trace(open(oracle)[0]?.id).join('\n')}`,
+        `it does not come to rest: ${[...open(oracle).flatMap((k) => [...k.spots.keys()]), ...oracle.arrays.open().flatMap((a) => [...a.entries.keys()])].join('\n')}\n${world.trace(open(oracle)[0]?.id ?? oracle.arrays.open()[0]?.id).join('\n')}`,
       );
     await keepAll(run, String(round));
     for (let i = 0; i < 200; i++) await world.step();
     await check(run);
-    if (round >= 6 && open(oracle).length === 0) break;
+    if (round >= 6 && open(oracle).length === 0 && oracle.arrays.open().length === 0) break;
     world.advance(round < 4 ? 70 : world.leaseMs + 1000);
   }
   run.mood = 'leave';
@@ -329,6 +409,7 @@ async function settleDown(run: Run): Promise<void> {
   // A session that its worker could not make is empty and nobody's: gone with its process.
   for (const host of ['h1', 'h2']) await world.alone(`last-${host}`, buryDead, { host });
   oracle.final();
+  await world.alone('looker', (p) => lookAtEnds(p, oracle));
   // A probe of somebody who died while listing is nobody's session.
   const left = fs.readdirSync(`${world.dir}/running`).filter((name) => !name.startsWith('.p.'));
   if (left.length > 0) {

@@ -2,6 +2,7 @@
  * Is the queue whole, and is its file system fit for it? Looks at everything, changes nothing unless asked to repair; a repair is one of
  * the steps that workers take themselves, or a move to `quarantine/`, so nothing is lost by it.
  */
+import { examineFollowUps } from './follow.ts';
 import { examineGround } from './ground.ts';
 import { examineIntents } from './intents.ts';
 import { examineSessions } from './sessions.ts';
@@ -15,6 +16,7 @@ export async function examine(options: Omit<Examination, 'findings'>): Promise<F
   await examineIntents(x);
   // First what the dead hold: with `--fix` their tasks are back before the tasks are examined.
   await examineSessions(x);
+  await examineFollowUps(x);
   await examineTasks(x);
   return x.findings;
 }

@@ -8,6 +8,7 @@ import { formatDuration } from '../../task/duration.ts';
 import { serverNowOrLocal } from '../clock.ts';
 import { confirmKey, dropKeyLock, isBeingSubmitted, settleKey } from '../keys.ts';
 import { readArray } from '../array.ts';
+import { locateAny } from '../array-view.ts';
 import { afterTerminal, endedState, judge, parentState, reviveDependants, tryRelease } from '../depend.ts';
 import { locate, shownState, type Located } from '../find.ts';
 import { isGone, listOrEmpty } from '../fsx.ts';
@@ -35,6 +36,7 @@ import { defineLane } from '../submit.ts';
 import { laneOf, parseTask, placeOfNext, queuedPlace } from '../task-file.ts';
 import { readWhy } from '../why.ts';
 import { fine, found, nothingSince, type Examination } from './finding.ts';
+import { examineEnding } from './follow.ts';
 import { examineShared } from './ground.ts';
 
 /** How long a change that is under way may take before what it leaves is wrong, ms. */
@@ -135,6 +137,7 @@ async function examineEntry(x: Examination, seen: Seen, at: Located): Promise<vo
     else lane.count++;
   }
   if (at.place.state === 'delayed' && at.place.dueAt + OVERDUE_MS < seen.nowMs) seen.overdue.push(at);
+  await examineEnding(x, at, task);
   if (isSuspect(at, task) || (await isUnmoved(q, at))) seen.suspects.push(at);
 }
 
@@ -332,7 +335,7 @@ async function stuck(q: Queue, at: Located, task: Task): Promise<Wrong | undefin
   const states: Array<TerminalState | undefined> = [];
   for (const p of parents) states.push(await parentState(q, p, true));
   for (const [i, p] of parents.entries()) {
-    if (states[i] !== undefined || (await locate(q, p.id, true)) !== undefined) continue;
+    if (states[i] !== undefined || (await locateAny(q, p.id, true)) !== undefined) continue;
     return { code: 'parent-missing', message: `${at.id} waits for ${p.id}, which is nowhere`, fix: `tq cancel ${at.id}` };
   }
   if (judge(parents, states).kind === 'wait') return undefined;
