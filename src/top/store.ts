@@ -49,12 +49,12 @@ const LATER_MS = 30;
 /** Work in the background stops for others after this long, ms. */
 const SLICE_MS = 6;
 /** The queue is looked at again after this long at the earliest, ms. */
-const PACE_MS = 400;
-const NETWORK_PACE_MS = 1000;
+const PACE_MS = 500;
+const NETWORK_PACE_MS = 2000;
 /** Directories of the slow round that are looked at each time, and workers besides those with tasks on the screen. */
-const STEPS = 60;
+const STEPS = 40;
 const NETWORK_STEPS = 1;
-const WORKERS = 30;
+const WORKERS = 15;
 const NETWORK_WORKERS = 1;
 /** On a local disk all of them are looked at once, up to this many. */
 const MOST_AT_FIRST = 500;
@@ -63,6 +63,9 @@ const CHANGED = 40;
 const NETWORK_CHANGED = 1;
 /** A look that takes so long means that the directory does not answer, ms. */
 const HANGS_MS = 5000;
+/** Over a network: files that are read for rows from one look at the queue to the next; and the list of workers is kept for so long, ms. */
+const NETWORK_READS = 24;
+const NAMES_MS = 10_000;
 /** Rows that a filter or an order keeps. */
 const MOST_KEPT = 20_000;
 /** Points of the sparkline; each an interval of this length, ms. */
@@ -94,6 +97,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   let last: Snapshot | undefined;
   let shown: readonly Ref[] = [];
   let nextWorker = 0;
+  let names: readonly string[] = [];
+  let namesAtMs = Number.NEGATIVE_INFINITY;
+  let reads = Number.POSITIVE_INFINITY;
+  let nextSession = 0;
   let stretches: { changes: number; runs: number; list: Stretch[] } | undefined;
   let runsSeen = 0;
   let search: Search | undefined;
@@ -108,11 +115,18 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   // --- looking at the queue
 
   const lookAtWorkers = async (most: number): Promise<void> => {
-    const names = await eyes.names();
+    if (!q.network || system.monotonic() - namesAtMs > NAMES_MS) {
+      namesAtMs = system.monotonic();
+      names = await eyes.names();
+    }
     const there = new Set(names);
     for (const name of workers.keys()) if (!there.has(name)) workers.delete(name);
     const wanted = new Set<string>();
-    for (const ref of shown) if (ref.leaf.place.state === 'running') wanted.add(parseSession(ref.leaf.place.session)?.owner ?? '');
+    const shownOnes = new Set<string>();
+    for (const ref of shown) if (ref.leaf.place.state === 'running') shownOnes.add(parseSession(ref.leaf.place.session)?.owner ?? '');
+    // Over a network these take turns too, but more often than the others.
+    if (!q.network) for (const name of shownOnes) wanted.add(name);
+    else if (shownOnes.size > 0) wanted.add([...shownOnes][nextWorker % shownOnes.size]!);
     for (let i = 0; i < Math.min(most, names.length); i++) wanted.add(names[nextWorker++ % names.length]!);
     for (const name of wanted) {
       if (!there.has(name)) continue;
@@ -130,8 +144,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
 
   /** What began or ended since names the buckets in which something changed. */
   const lookAtRunning = async (): Promise<void> => {
-    const wanted = q.network ? someSessions() : undefined;
-    await tree.lookAtSessions(wanted);
+    await tree.lookAtSessions(isComplete ? someSessions() : undefined);
     const now = new Map<string, string>();
     for (const leaf of tree.leaves('running')) for (const e of leaf.running) now.set(e.name, e.id);
     for (const [name, id] of now) if (!running.has(name)) changed.add(bucketOf(id));
@@ -139,17 +152,19 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     running = now;
     for (const bucket of [...changed].slice(0, q.network ? NETWORK_CHANGED : CHANGED)) {
       changed.delete(bucket);
-      await tree.lookAtBucket(bucket, ['queued', ...TERMINAL]);
-      if (!q.network) await tree.lookAtBucket(bucket, ['delayed']);
+      await tree.lookAtBucket(bucket, q.network ? ['queued', 'done', 'failed'] : ['queued', ...TERMINAL, 'delayed']);
     }
   };
 
-  /** Over a network: the sessions with rows on the screen, and those of the workers that were just seen to run something. */
+  /** The sessions with rows on the screen; on a local disk all that ran something; and of the others some each time. */
   const someSessions = (): Set<string> => {
     const wanted = new Set<string>();
     for (const ref of shown) if (ref.leaf.place.state === 'running') wanted.add(ref.leaf.place.session);
-    const all = [...workers.values()];
-    if (all.length > 0) wanted.add(all[nextWorker % all.length]!.session);
+    if (!q.network)
+      for (const leaf of tree.leaves('running'))
+        if (leaf.running.length > 0 && leaf.place.state === 'running') wanted.add(leaf.place.session);
+    const all = tree.sessions();
+    for (let i = 0; i < Math.min(q.network ? NETWORK_WORKERS : WORKERS, all.length); i++) wanted.add(all[nextSession++ % all.length]!);
     return wanted;
   };
 
@@ -182,8 +197,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   };
 
   const refresh = async (): Promise<void> => {
+    reads = q.network ? NETWORK_READS : Number.POSITIVE_INFINITY;
     await q.fsx.stat(q.lay.config);
     await lookAtWorkers(q.network ? NETWORK_WORKERS : WORKERS);
+    const changes = tree.changes();
     await lookAtRunning();
     const now = await bell(q);
     if (now !== rung) {
@@ -194,7 +211,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     await learnKinds(system.monotonic() + SLICE_MS);
     await readArrays(system.monotonic() + SLICE_MS);
     // What was seen to be empty counts only if the queue was there all the time.
-    await q.fsx.stat(q.lay.config);
+    if (!q.network || tree.changes() !== changes) await q.fsx.stat(q.lay.config);
     if (isComplete) endings.tasks(endedTasks(), system.monotonic());
     if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) {
       wordAtMs = system.monotonic();
@@ -318,7 +335,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     const list = currentStretches();
     const isOpen = (s: Stretch): boolean =>
       ask.unfolded.size > 0 &&
-      ([...s.arrays.keys()].some((id) => ask.unfolded.has(id)) || (s.refs?.some((ref) => ref.kind === 'array' && ask.unfolded.has(ref.id)) ?? false));
+      ([...s.arrays.keys()].some((id) => ask.unfolded.has(id)) ||
+        (s.refs?.some((ref) => ref.kind === 'array' && ask.unfolded.has(ref.id)) ?? false));
     const opened = new Map<Stretch, Ref[]>();
     const sizes: number[] = [];
     for (const s of list) {
@@ -360,7 +378,12 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     const base = id.split('.')[0]!;
     let begin = 0;
     for (const [i, s] of list.entries()) {
-      if (opened.has(s) || s.refs !== undefined || s.arrays.has(id) || s.leaves.some((leaf) => leaf.bucket === bucket || leaf.bucket === '')) {
+      if (
+        opened.has(s) ||
+        s.refs !== undefined ||
+        s.arrays.has(id) ||
+        s.leaves.some((leaf) => leaf.bucket === bucket || leaf.bucket === '')
+      ) {
         let at = begin;
         for (const ref of opened.get(s) ?? (await refsIn(s))) {
           if (ref.id === id) return at;
@@ -441,7 +464,11 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       }
       for (const ref of refs) {
         if (isClosed || (search !== s && search?.next !== s)) return;
-        if (passesByName(s.filter, ref.id, rowFor(ref)) && (!readsAll || (await readFor(ref))) && passesAll(s.filter, ref.id, rowFor(ref))) {
+        if (
+          passesByName(s.filter, ref.id, rowFor(ref)) &&
+          (!readsAll || (await readFor(ref))) &&
+          passesAll(s.filter, ref.id, rowFor(ref))
+        ) {
           s.matching++;
           if (s.refs.length < MOST_KEPT) s.refs.push(ref);
         }
@@ -566,12 +593,18 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const prepare = async (refs: readonly Ref[], until: number): Promise<Map<Ref, Row>> => {
     const rows = new Map<Ref, Row>();
     for (const ref of refs) {
-      const hurry = system.monotonic() > until;
+      const hurry = system.monotonic() > until || reads <= 0;
       if (ref.kind === 'task') {
-        if (!hurry && files.known(ref.id, ref.n) === undefined) await files.read(ref.leaf, ref);
+        if (!hurry && files.known(ref.id, ref.n) === undefined && !files.isGone(ref.leaf, ref)) {
+          reads--;
+          await files.read(ref.leaf, ref);
+        }
         const { state } = ref.leaf;
         const hasPast = state === 'held' || isTerminal(state) || (ref.n > 0 && state !== 'running');
-        if (!hurry && hasPast && files.past(ref.id, ref.n, state) === undefined) await files.readPast(ref.id, ref.n, state);
+        if (!hurry && hasPast && files.past(ref.id, ref.n, state) === undefined) {
+          reads--;
+          await files.readPast(ref.id, ref.n, state);
+        }
         rows.set(ref, taskRow(ref));
       } else if (ref.kind === 'array') {
         if (!hurry && !arrays.has(ref.id)) await readFor(ref);
@@ -811,7 +844,8 @@ function ended(counts: Counts): number {
 
 function firstStart(array: ArrayNow): number | null {
   let first: number | null = null;
-  for (const journal of array.journals.values()) for (const { begunAt } of journal.begun.values()) first = Math.min(first ?? begunAt, begunAt);
+  for (const journal of array.journals.values())
+    for (const { begunAt } of journal.begun.values()) first = Math.min(first ?? begunAt, begunAt);
   return first;
 }
 
