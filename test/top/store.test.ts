@@ -70,7 +70,7 @@ function put(q: Queue, place: Place, id: string, n = 0, more: Partial<Task> = {}
     submittedBy: { user: 'u', host: 'h' },
     submitDir: '/',
     retries: 0,
-    backoff: { kind: 'none', baseMs: 0, maxMs: 0 },
+    backoff: { kind: 'none' },
     jitter: false,
     graceMs: 0,
     onLost: 'requeue',
