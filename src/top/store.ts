@@ -15,7 +15,7 @@ import { shelvesOf } from '../queue/shelves.ts';
 import { bell } from '../queue/signal.ts';
 import { parseSession } from '../queue/session.ts';
 import type { System } from '../system.ts';
-import { numberAt } from '../task/array.ts';
+import { indexFrom, numberAt } from '../task/array.ts';
 import type { StatusWord } from '../task/farm.ts';
 import { stateOfAll, type Counts } from '../task/many.ts';
 import { clockTime, relative } from '../task/moments.ts';
@@ -83,9 +83,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const changed = new Set<string>();
   const endings = newEndings();
   let running = new Map<string, string>();
-  let isComplete = false;
   let isWritable = true;
-  let isClosed = false;
+  const phase = { complete: false, closed: false };
   let clockSkew = 0;
   let rung = '';
   let word: StatusWord = 'empty';
@@ -144,7 +143,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
 
   /** What began or ended since names the buckets in which something changed. */
   const lookAtRunning = async (): Promise<void> => {
-    await tree.lookAtSessions(isComplete ? someSessions() : undefined);
+    await tree.lookAtSessions(phase.complete ? someSessions() : undefined);
     const now = new Map<string, string>();
     for (const leaf of tree.leaves('running')) for (const e of leaf.running) now.set(e.name, e.id);
     for (const [name, id] of now) if (!running.has(name)) changed.add(bucketOf(id));
@@ -207,12 +206,12 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       rung = now;
       await tree.lookAtNewest();
     }
-    if (isComplete) for (let i = 0; i < (q.network ? NETWORK_STEPS : STEPS); i++) await tree.step();
+    if (phase.complete) for (let i = 0; i < (q.network ? NETWORK_STEPS : STEPS); i++) await tree.step();
     await learnKinds(system.monotonic() + SLICE_MS);
     await readArrays(system.monotonic() + SLICE_MS);
     // What was seen to be empty counts only if the queue was there all the time.
     if (!q.network || tree.changes() !== changes) await q.fsx.stat(q.lay.config);
-    if (isComplete) endings.tasks(endedTasks(), system.monotonic());
+    if (phase.complete) endings.tasks(endedTasks(), system.monotonic());
     if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) {
       wordAtMs = system.monotonic();
       word = await eyes.word(totalCounts());
@@ -237,7 +236,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   /** The first round through everything, in slices. */
   const countAll = async (): Promise<void> => {
     let stop = system.monotonic() + SLICE_MS;
-    while (!isClosed) {
+    while (!phase.closed) {
       try {
         if (!(await tree.step())) break;
       } catch {
@@ -248,14 +247,14 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       await breathe();
       stop = system.monotonic() + SLICE_MS;
     }
-    while (!isClosed && [...tree.totals.parts.keys()].some((base) => !kinds.has(base))) {
+    while (!phase.closed && [...tree.totals.parts.keys()].some((base) => !kinds.has(base))) {
       const before = kinds.size;
       await learnKinds(system.monotonic() + SLICE_MS).catch(() => undefined);
       if (kinds.size === before) break;
       await breathe();
     }
     endings.tasks(endedTasks(), system.monotonic());
-    isComplete = true;
+    phase.complete = true;
     shelves.save();
   };
 
@@ -317,8 +316,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       if (at >= from) found.push(ref);
       at++;
       const numbers = size === 0 ? undefined : arrays.get(ref.id)!.now!.many.numbers;
-      for (let i = Math.max(0, from - at); numbers !== undefined && i < Math.min(size, to - at); i++)
-        found.push({ kind: 'element', id: `${ref.id}.${numberAt(numbers, i)}`, array: ref.id, index: i, leaf: ref.leaf });
+      // An array that is folded has no numbers here.
+      const end = numbers === undefined ? 0 : Math.min(size, to - at);
+      for (let i = Math.max(0, from - at); i < end; i++)
+        found.push({ kind: 'element', id: `${ref.id}.${numberAt(numbers!, i)}`, array: ref.id, index: i, leaf: ref.leaf });
       at += size;
     }
     return found;
@@ -390,7 +391,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           const size = elementsOf(ref, unfolded);
           const numbers = size > 0 && ref.id === base ? arrays.get(base)!.now!.many.numbers : undefined;
           const wanted = Number(id.slice(base.length + 1));
-          for (let k = 0; numbers !== undefined && k < size; k++) if (numberAt(numbers, k) === wanted) return at + 1 + k;
+          const k = numbers === undefined ? 0 : indexFrom(numbers, wanted);
+          if (numbers !== undefined && numberAt(numbers, k) === wanted) return at + 1 + k;
           at += 1 + size;
         }
       }
@@ -463,7 +465,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
         continue;
       }
       for (const ref of refs) {
-        if (isClosed || (search !== s && search?.next !== s)) return;
+        if (phase.closed || (search !== s && search?.next !== s)) return;
         if (
           passesByName(s.filter, ref.id, rowFor(ref)) &&
           (!readsAll || (await readFor(ref))) &&
@@ -482,8 +484,14 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
         stop = system.monotonic() + SLICE_MS;
       }
     }
-    s.isComplete = isComplete;
+    s.isComplete = phase.complete;
     s.endedMs = system.monotonic();
+  };
+
+  /** Runs a newer search beside the one that is shown. */
+  const replaceBy = async (next: Search): Promise<void> => {
+    await runSearch(next);
+    if (search?.next === next) search = next;
   };
 
   const readFor = async (ref: Ref): Promise<true> => {
@@ -509,9 +517,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       if (system.monotonic() - search.endedMs > Math.max(PACE_MS, 20 * took)) {
         const next = newSearch(key, filter, column);
         search.next = next;
-        searching = runSearch(next).then(() => {
-          if (search?.next === next) search = next;
-        });
+        searching = replaceBy(next);
       }
     }
     await Promise.race([searching, sleep(LATER_MS)]);
@@ -524,7 +530,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       const base = ask.cursor.split('.')[0]!;
       let at = 0;
       for (const [i, ref] of refs.entries()) {
-        if (ref.id === ask.cursor || (ref.kind === 'array' && ref.id === base && sizes[i]! === 1)) {
+        if (ref.id === ask.cursor || (ref.kind === 'array' && ref.id === base && sizes[i] === 1)) {
           offset = inSight(at, offset, ask.rows);
           break;
         }
@@ -748,7 +754,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       offset: window.offset,
       matching: window.matching,
       total: window.total,
-      isComplete: isComplete && window.isComplete,
+      isComplete: phase.complete && window.isComplete,
       unreachableSince,
       isWritable,
       filterError: 'error' in parsed ? parsed.error : null,
@@ -773,7 +779,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       const now = system.monotonic();
       if (!begun) {
         await begin();
-        while (!isComplete && system.monotonic() - now < FIRST_MS) await breathe();
+        while (!phase.complete && system.monotonic() - now < FIRST_MS) await breathe();
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
       } else if (now - refreshed >= (q.network ? NETWORK_PACE_MS : PACE_MS)) {
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
@@ -790,7 +796,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       return last;
     },
     async close() {
-      isClosed = true;
+      phase.closed = true;
       shelves.save();
     },
   };
@@ -873,7 +879,6 @@ export function newEndings(): Endings {
   let before: number | undefined;
   let fresh = 0;
   let began: number | undefined;
-  const slot = (ms: number): number => Math.floor(ms / POINT_MS);
   return {
     tasks(n, ms) {
       began ??= ms;
@@ -913,4 +918,8 @@ function breathe(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
+}
+
+function slot(ms: number): number {
+  return Math.floor(ms / POINT_MS);
 }

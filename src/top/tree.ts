@@ -136,7 +136,7 @@ export function makeTree(q: Queue): Tree {
 
   const drop = (node: Node): void => {
     node.above?.children.delete(node.dir.slice(node.dir.lastIndexOf('/') + 1));
-    for (const child of [...node.children.values()]) drop(child);
+    for (const child of node.children.values()) drop(child);
     if (node.leaf !== undefined) {
       put(node.leaf, EMPTY);
       forget(node.leaf);
@@ -276,7 +276,7 @@ export function makeTree(q: Queue): Tree {
       const entries = await entriesIn(q, leaf.dir);
       listed.set(leaf, { version, entries });
       kept += entries.length;
-      for (const other of [...listed.keys()]) {
+      for (const other of listed.keys()) {
         if (kept <= MOST_NAMES || other === leaf) break;
         forget(other);
       }

@@ -33,7 +33,7 @@ function parseDot(text: string): Parsed {
     if (m[1]!.startsWith('cluster_')) cluster = [];
     else if (m[1] === '}') cluster = undefined;
     else if (m[1] === 'label' && cluster !== undefined) parsed.clusters.set(m[2]!, cluster);
-    else if (line.includes(' -> ')) parsed.edges.push({ from: m[1]!, to: m[2]!, label });
+    else if (/^\w+ -> /.test(line)) parsed.edges.push({ from: m[1]!, to: m[2]!, label });
     else if (m[1] !== 'node' && m[1] !== 'rankdir') {
       parsed.labels.set(m[1]!, label);
       cluster?.push(m[1]!);
