@@ -11,7 +11,9 @@ import { baseOf, isPiece, parentOf, parseEntry } from './layout.ts';
 import type { Queue } from './open.ts';
 
 /** What a step says beside its states. */
-export type About = Partial<Pick<Step, 'outcome' | 'exitCode' | 'signal' | 'reason' | 'by' | 'name' | 'queue' | 'group' | 'user' | 'dueAt'>> & {
+export type About = Partial<
+  Pick<Step, 'outcome' | 'exitCode' | 'signal' | 'reason' | 'by' | 'name' | 'queue' | 'group' | 'user' | 'dueAt'>
+> & {
   worker?: string | null;
   /** False: it was claimed and never began, so that it only seemed to run. */
   ran?: boolean;
@@ -120,7 +122,8 @@ function stepOf(q: Queue, source: string, target: string, now: number, about: Ab
   const { ran, reason, worker, ...more } = about ?? {};
   // A range that a worker had for a moment. An element of one ends with its chunk's journal; only where it came to rest is told.
   const fromRunning = from === 'running';
-  if (fromRunning && (isPiece(entry.id) || (about === undefined && (to === 'queued' || to === 'delayed' || to === 'waiting')))) return undefined;
+  if (fromRunning && (isPiece(entry.id) || (about === undefined && (to === 'queued' || to === 'delayed' || to === 'waiting'))))
+    return undefined;
   if (fromRunning && ran === false && to === 'queued') return undefined;
   return {
     at: Math.round(now),

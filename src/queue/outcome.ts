@@ -87,7 +87,12 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
     const { beforeEnd } = await import('./groups.ts');
     await beforeEnd(q, known, attempt, next, session);
   }
-  const moved = await move(q, file, q.lay.entry(placeOfNext(known, next), id, attempt), q.journal === undefined ? undefined : told(outcome, next));
+  const moved = await move(
+    q,
+    file,
+    q.lay.entry(placeOfNext(known, next), id, attempt),
+    q.journal === undefined ? undefined : told(outcome, next),
+  );
   if (moved === 'moved' && terminal) {
     await freeTokens(q, tokens);
     if (follow !== undefined) await releaseFollowUp(q, follow);

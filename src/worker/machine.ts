@@ -92,7 +92,12 @@ function openJournal(w: Worker): void {
   const told = (): void => {
     if (!q.network) setTimeout(() => void q.journal?.flush(), TELL_MS);
   };
-  q.journal = workerJournal(q, () => serverNowAbout(q), () => w.session, told);
+  q.journal = workerJournal(
+    q,
+    () => serverNowAbout(q),
+    () => w.session,
+    told,
+  );
 }
 
 function noteState({ q, options, session, state }: Worker, to: WorkerState): void {
