@@ -161,7 +161,7 @@ export function arrange(seen: readonly Step[], derived: readonly Found[], before
 function isTold(told: readonly Step[], step: Found, known: Known): boolean {
   if (step.from === undefined) return step.to === known.state;
   if (step.from === known.state || step.attempt !== known.attempt) return false;
-  return step.to === known.state || told.some((s) => s.attempt === step.attempt && s.from === step.from && s.to === step.to);
+  return told.some((s) => s.attempt === step.attempt && s.from === step.from && s.to === step.to);
 }
 
 /** A step, with those before it that nobody saw; nothing when no way leads to it. Never earlier than what is known. */
@@ -198,7 +198,11 @@ function merged(seen: readonly Step[], derived: readonly Found[]): Found[] {
   const all: Found[] = [...seen];
   for (const step of derived) {
     const i = all.findIndex(
-      (s) => s.attempt === step.attempt && s.to === step.to && (step.from === undefined || s.from === step.from || s.to !== 'queued'),
+      (s) =>
+        s.attempt === step.attempt &&
+        s.to === step.to &&
+        (s.from === null) === (step.from === null) &&
+        (step.from === undefined || s.from === step.from || s.to !== 'queued'),
     );
     if (i < 0 || i >= seen.length) all.push(step);
     else {
