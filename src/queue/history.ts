@@ -166,6 +166,7 @@ function stepsOf(o: Outcome, id: string): Found[] {
     outcome: o.outcome,
     exitCode: o.exitCode,
     ...(o.signal === null ? {} : { signal: o.signal }),
+    ...(o.host === '' ? {} : { host: o.host }),
     ...(next.state === 'done' || (next.reason ?? o.reason) === null ? {} : { reason: (next.reason ?? o.reason)! }),
     ...(next.state === 'delayed' ? { dueAt: next.dueAt } : {}),
   };
@@ -222,6 +223,7 @@ async function changeOf(q: Queue, path: string, which: 'mtimeMs' | 'ctimeMs'): P
 async function upToNow(q: Queue, at: Located, steps: Step[], cache: HistoryCache, task: Task): Promise<Step[]> {
   const last = steps.at(-1);
   if (last?.to === at.state && (at.state !== 'running' || last.attempt === at.n)) return steps;
+  if (last !== undefined && isOlder(at, last)) return steps;
   const runs = at.state === 'running' && at.place.state === 'running';
   const now = runs ? await readNow(q, at, cache.read) : undefined;
   const when = now?.running?.startedAt ?? (await changeOf(q, at.file, 'ctimeMs'));
@@ -230,6 +232,11 @@ async function upToNow(q: Queue, at: Located, steps: Step[], cache: HistoryCache
   const step: Found = { at: when, task: at.id, to: at.state, attempt: at.n, worker: now?.worker ?? null };
   if (at.place.state === 'delayed') step.dueAt = at.place.dueAt;
   return [...steps, ...withGap(known, step)];
+}
+
+/** The entry was seen before the last step was told: what began goes on only with an outcome. */
+function isOlder({ n, state }: Pick<Located, 'n' | 'state'>, last: Step): boolean {
+  return n < last.attempt || (last.to === 'running' && n === last.attempt && !isTerminal(state));
 }
 
 // --- arrays
@@ -276,7 +283,7 @@ export async function* historiesOf(
     if (its.length === 0 && given.length === 0 && state === first.to) continue;
     const steps = arrange(given, its, start);
     const last = steps.at(-1);
-    if (last?.to === state) yield { facts: factsOf(task, element), steps };
+    if (last?.to === state || (last !== undefined && isOlder(at, last))) yield { facts: factsOf(task, element), steps };
     else {
       const from: Known = last === undefined ? start : { state: last.to, attempt: last.attempt, at: last.at, dueAt: last.dueAt };
       const when = now.begunAt ?? now.line?.endedAt ?? (await changeOf(q, at.file, 'ctimeMs'));
@@ -346,6 +353,7 @@ export function chunkStep(id: string, attempt: number, text: string): Found | un
     outcome: outcome as NonNullable<Found['outcome']>, // written by formatLine alone
     exitCode: typeof exitCode === 'number' ? exitCode : null,
     ...(typeof signal === 'string' ? { signal } : {}),
+    ...(typeof raw['host'] === 'string' ? { host: raw['host'] } : {}),
     ...(typeof reason === 'string' && state !== 'done' ? { reason } : {}),
   };
 }

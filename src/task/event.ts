@@ -25,6 +25,7 @@ export interface Step {
   outcome?: OutcomeKind;
   exitCode?: number | null;
   signal?: string | null;
+  host?: string;
   reason?: string;
   /** Who did it, by hand. */
   by?: string;
