@@ -146,10 +146,6 @@ function document(c: Counted, by: MeasuredBy | undefined, failures: boolean): Re
   };
 }
 
-function failed(group: Group): number {
-  return group.ended.failed ?? 0;
-}
-
 const time = (ms: number | null): string => (ms === null ? '' : formatDuration(ms));
 
 const TIMES: readonly Column[] = [
@@ -185,7 +181,7 @@ function pageOf(c: Counted, by: MeasuredBy | undefined, io: Pick<Io, 'paint' | '
   ];
   const rows = groupsOf(c).map(([key, group]) => {
     const [wait, run] = [spread(group.waitMs), spread(group.runMs)];
-    const counts = [group.ended.done ?? 0, failed(group), group.attempts].map(String);
+    const counts = [group.ended.done ?? 0, group.ended.failed ?? 0, group.attempts].map(String);
     return [key === '' ? '-' : visible(key), ...counts, time(wait.p50), time(wait.max), time(run.p50), time(run.p90), time(run.max)];
   });
   return text + table(columns, rows, io);
@@ -299,15 +295,15 @@ function summarySamples(labels: Record<string, string>, ms: readonly number[]): 
 function together(into: Group | undefined, one: Group): Group {
   if (into === undefined) return one;
   return {
-    ended: sum(into.ended, one.ended),
-    outcomes: sum(into.outcomes, one.outcomes),
+    ended: addUp(into.ended, one.ended),
+    outcomes: addUp(into.outcomes, one.outcomes),
     attempts: into.attempts + one.attempts,
     waitMs: [...into.waitMs, ...one.waitMs],
     runMs: [...into.runMs, ...one.runMs],
   };
 }
 
-function sum<K extends string>(a: Partial<Record<K, number>>, b: Partial<Record<K, number>>): Partial<Record<K, number>> {
+function addUp<K extends string>(a: Partial<Record<K, number>>, b: Partial<Record<K, number>>): Partial<Record<K, number>> {
   const added = { ...a };
   for (const k of Object.keys(b) as K[]) added[k] = (added[k] ?? 0) + (b[k] ?? 0);
   return added;

@@ -90,7 +90,7 @@ export function factsOf(task: Task, id: string): Facts {
 }
 
 /** The state in which a task was submitted. */
-function stateOfSubmit(task: Task): State {
+export function stateOfSubmit(task: Task): State {
   if (task.key !== undefined) return 'waiting';
   return task.hold === true ? 'held' : freePlace(task, task.submittedAt).state;
 }
