@@ -50,7 +50,9 @@ export async function history(q: Queue, id: string, seen: readonly Step[] = [], 
   for (let round = 0; round < TRIES; round++) {
     const at = await locateAny(q, id, round > 0);
     if (at === undefined) return undefined;
-    if (at.part === undefined) {
+    // One element of an array may have an entry of its own.
+    const alone = at.part === undefined && (!id.includes('.') || (await readTaskAt(q, at.file, at.id))?.many === undefined);
+    if (alone) {
       const found = await historyAt(q, at, seen, cache);
       if (found !== undefined) return found;
       continue;
@@ -225,6 +227,8 @@ async function upToNow(q: Queue, at: Located, steps: Step[], cache: HistoryCache
   if (last?.to === at.state && (at.state !== 'running' || last.attempt === at.n)) return steps;
   if (last !== undefined && isOlder(at, last)) return steps;
   const runs = at.state === 'running' && at.place.state === 'running';
+  // Claimed, and not begun before it has a log.
+  if (runs && (await changeOf(q, q.lay.log(at.id, at.n), 'mtimeMs')) === 0) return steps;
   const now = runs ? await readNow(q, at, cache.read) : undefined;
   const when = now?.running?.startedAt ?? (await changeOf(q, at.file, 'ctimeMs'));
   const dueAt = last?.to === 'delayed' ? (last.dueAt ?? task.notBefore) : undefined;

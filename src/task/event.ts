@@ -180,6 +180,11 @@ export function withGap(known: Known | undefined, step: Found): Step[] {
     at = when;
     dueAt = undefined;
   };
+  // Another attempt's end. (An element of an array may be found lost under the next number.)
+  if (state === 'running' && step.from === 'running' && step.attempt > known.attempt && !step.task.includes('.')) {
+    pass('queued');
+    pass('running');
+  }
   if (step.from !== undefined && state !== step.from) {
     const way = between(state, step.from);
     if (way === undefined) return [];
