@@ -148,7 +148,7 @@ describe('events', () => {
     expect(way(tasks.get(held))).toBe('submitted:queued held:held ended:canceled');
   });
 
-  it('J6: -f tells what happens while it happens, also of batches, elements and by-hand moves, and ends at a signal', async () => {
+  it('J6: -f tells what happens while it happens, also of batches and elements, and ends at a signal', async () => {
     const farm = await makeFarm();
     const before = await farm.submit('--', 'true');
     const f = await ready(farm);
