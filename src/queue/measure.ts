@@ -80,27 +80,28 @@ export async function measure(q: Queue, since: number, until: number, options: M
     if (last === undefined || (options.states !== undefined && !options.states.includes(last.to as State))) continue;
     // An element of an array could run when the whole was submitted.
     let readyAt = steps[0]!.from === 'queued' ? facts.submittedAt : undefined;
-    let begun: Step | undefined;
+    let begun: { at: number; readyAt: number | undefined } | undefined;
     let latest: Step | undefined;
     for (const step of steps) {
       if (step.to === 'queued') readyAt = step.inferred === true && step.from !== 'delayed' ? undefined : step.at;
-      if (step.to === 'running') begun = step;
+      if (step.to === 'running') begun = { at: step.at, readyAt };
       if (step.from !== 'running' || begun === undefined) continue;
       latest = step;
       const { worker } = step;
       const start = begun;
       begun = undefined;
+      const couldAt = start.readyAt;
       if (step.at < since || step.at > until || step.outcome === undefined) continue;
       if (options.worker !== undefined && options.worker !== worker) continue;
       for (const group of into(keyOf(options.by, facts, step))) {
         group.attempts++;
         group.outcomes[step.outcome] = (group.outcomes[step.outcome] ?? 0) + 1;
         group.runMs.push(step.at - start.at);
-        if (readyAt !== undefined) group.waitMs.push(Math.max(0, start.at - readyAt));
+        if (couldAt !== undefined) group.waitMs.push(Math.max(0, start.at - couldAt));
       }
-      if (worker !== null && readyAt !== undefined) {
+      if (worker !== null && couldAt !== undefined) {
         const its = spans.get(worker);
-        const span = { readyAt, from: start.at, to: step.at };
+        const span = { readyAt: couldAt, from: start.at, to: step.at };
         if (its === undefined) spans.set(worker, [span]);
         else its.push(span);
       }
