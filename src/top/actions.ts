@@ -5,7 +5,9 @@
 
 /** Ids are of tasks, elements and arrays, or `@group`. */
 export type Act =
-  | { kind: 'cancel' | 'retry' | 'hold' | 'release'; ids: readonly string[] }
+  | { kind: 'cancel' | 'hold' | 'release'; ids: readonly string[] }
+  /** Of those in `many`, arrays and groups, what failed runs again; of the others the task itself. */
+  | { kind: 'retry'; ids: readonly string[]; many: readonly string[] }
   | { kind: 'priority'; ids: readonly string[]; priority: number }
   | { kind: 'sleep' | 'wake' | 'stop'; names: readonly string[] };
 

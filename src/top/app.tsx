@@ -51,188 +51,188 @@ export function runTop(options: TopOptions): Promise<number> {
   let frame: Frame = { lines: [], zones: [] };
   const canvas = openCanvas(screen, size);
   const undo: Array<() => void> = [];
-  let isOver = false;
+  const done = Promise.withResolvers<number>();
+  const over = new AbortController();
 
-  return new Promise((resolve) => {
-    const finish = (code: number): void => {
-      if (isOver) return;
-      isOver = true;
-      for (const one of undo) one();
-      canvas.close();
-      screen.leave();
-      void store
-        .close()
-        .catch(() => undefined)
-        .then(() => resolve(code));
-    };
+  const finish = (code: number): void => {
+    if (over.signal.aborted) return;
+    over.abort();
+    for (const one of undo) one();
+    canvas.close();
+    screen.leave();
+    void store
+      .close()
+      .catch(() => undefined)
+      .then(() => done.resolve(code));
+  };
 
-    // Drawing: at most once for all events that came together.
-    let isDue = false;
-    const due = (): void => {
-      if (isDue || isOver) return;
-      isDue = true;
-      setImmediate(() => {
-        isDue = false;
-        draw();
-      });
-    };
-    const draw = (): void => {
-      if (isOver) return;
-      frame = drawFrame(ui);
-      canvas.draw(
-        frame.lines.map((line) => paintLine(line, paint)),
-        { columns: ui.columns, rows: ui.rows },
-      );
-    };
-    const dispatch = (event: Event): void => {
-      if (isOver) return;
-      const [next, effects] = reduce(ui, event);
-      ui = next;
-      for (const effect of effects) perform(effect);
-      due();
-    };
-
-    // Looking: one look at a time; what was asked for meanwhile is one more look.
-    let isLooking = false;
-    let isAgain = false;
-    const look = async (): Promise<void> => {
-      isAgain = true;
-      if (isLooking) return;
-      isLooking = true;
-      try {
-        while (isAgain && !isOver) {
-          isAgain = false;
-          const snapshot = await store.look(askOf(ui));
-          dispatch({ kind: 'snapshot', snapshot, now: system.now() });
-        }
-      } catch (error) {
-        dispatch({ kind: 'trouble', text: said(error) });
-      } finally {
-        isLooking = false;
-      }
-    };
-
-    let isReadingDetails = false;
-    const readDetails = async (id: string): Promise<void> => {
-      if (isReadingDetails) return;
-      isReadingDetails = true;
-      try {
-        dispatch({ kind: 'details', id, details: await actions.details(id), error: null });
-      } catch (error) {
-        dispatch({ kind: 'details', id, details: null, error: said(error) });
-      } finally {
-        isReadingDetails = false;
-      }
-      // The cursor went on meanwhile.
-      if (ui.side?.kind === 'details' && ui.side.id !== id && !isOver) void readDetails(ui.side.id);
-    };
-
-    let logTimer: NodeJS.Timeout | undefined;
-    const readLog = async (log: LogReader, reader: number): Promise<void> => {
-      const isWanted = (): boolean => !isOver && ui.side?.kind === 'log' && ui.side.reader === reader;
-      if (!isWanted()) return;
-      let pauseMs = logMs;
-      try {
-        const part = await log.read();
-        if (part.isOver) pauseMs *= OVER_FACTOR;
-        dispatch({ kind: 'log', reader, part });
-      } catch (error) {
-        pauseMs *= OVER_FACTOR;
-        dispatch({ kind: 'trouble', text: said(error) });
-      }
-      if (isWanted()) logTimer = setTimeout(() => void readLog(log, reader), pauseMs);
-    };
-    undo.push(() => clearTimeout(logTimer));
-
-    const act = async (one: Act): Promise<void> => {
-      let acted: Acted;
-      try {
-        acted = await actions.perform(one);
-      } catch (error) {
-        acted = { done: 0, refusals: [said(error)] };
-      }
-      dispatch({ kind: 'acted', act: one, acted });
-    };
-
-    const perform = (effect: Effect): void => {
-      switch (effect.kind) {
-        case 'look':
-          return void look();
-        case 'act':
-          return void act(effect.act);
-        case 'details':
-          return void readDetails(effect.id);
-        case 'log':
-          clearTimeout(logTimer);
-          return void readLog(actions.openLog(effect.id, effect.attempt, effect.stream), effect.reader);
-        case 'redraw':
-          return canvas.forget();
-        case 'suspend':
-          return suspend();
-        case 'quit':
-          return finish(0);
-      }
-    };
-
-    const suspend = (): void => {
-      screen.leave();
-      process.kill(process.pid, 'SIGSTOP');
-    };
-    const resume = (): void => {
-      screen.enter();
-      canvas.forget();
-      resized();
-    };
-    const resized = (): void => {
-      const now = terminal.size();
-      canvas.forget();
-      dispatch({ kind: 'resize', columns: now.columns, rows: now.rows });
-    };
-
-    // Input.
-    const read = newInputReader();
-    let escTimer: NodeJS.Timeout | undefined;
-    let last: { on: Target; at: number } | undefined;
-    const take = (inputs: readonly Input[]): void => {
-      for (const input of inputs) {
-        // What was typed before it was drawn is about what is there now.
-        if (input.kind === 'key') dispatch({ kind: 'key', key: input.key });
-        else if (input.what === 'click') click(input.x, input.y);
-        else dispatch({ kind: 'wheel', over: paneAt(frame, input.x, input.y), by: input.what === 'up' ? -1 : 1 });
-      }
-    };
-    const click = (x: number, y: number): void => {
-      const on = hit(frame, x, y);
-      if (on === undefined) return;
-      const at = system.monotonic();
-      const isAgain = last !== undefined && at - last.at < AGAIN_MS && isSame(last.on, on);
-      last = isAgain ? undefined : { on, at };
-      dispatch({ kind: 'click', on: on.kind === 'row' || on.kind === 'worker' ? { ...on, again: isAgain } : on });
-    };
-
-    screen.enter();
-    undo.push(
-      terminal.onInput(
-        (text) => {
-          clearTimeout(escTimer);
-          take(read(text));
-          escTimer = setTimeout(() => take(read('', true)), ESC_MS);
-        },
-        () => finish(0),
-      ),
-      () => clearTimeout(escTimer),
-      terminal.onResize(resized),
-      system.onSignal(Object.keys(SIGNALS) as Array<keyof typeof SIGNALS>, (name) => finish(SIGNALS[name as keyof typeof SIGNALS])),
-      system.onSignal(['SIGTSTP'], suspend),
-      system.onSignal(['SIGCONT'], resume),
-      atEnd(screen),
-      every(TICK_MS, () => dispatch({ kind: 'tick', now: system.now() })),
-      every(intervalMs, () => void look()),
+  // Drawing: at most once for all events that came together.
+  let isDue = false;
+  const due = (): void => {
+    if (isDue || over.signal.aborted) return;
+    isDue = true;
+    setImmediate(() => {
+      isDue = false;
+      draw();
+    });
+  };
+  const draw = (): void => {
+    if (over.signal.aborted) return;
+    frame = drawFrame(ui);
+    canvas.draw(
+      frame.lines.map((line) => paintLine(line, paint)),
+      { columns: ui.columns, rows: ui.rows },
     );
-    const patience = setTimeout(due, PATIENCE_MS);
-    undo.push(() => clearTimeout(patience));
-    void look();
-  });
+  };
+  const dispatch = (event: Event): void => {
+    if (over.signal.aborted) return;
+    const [next, effects] = reduce(ui, event);
+    ui = next;
+    for (const effect of effects) perform(effect);
+    due();
+  };
+
+  // Looking: one look at a time; what was asked for meanwhile is one more look.
+  let isLooking = false;
+  let isAgain = false;
+  const look = async (): Promise<void> => {
+    isAgain = true;
+    if (isLooking) return;
+    isLooking = true;
+    try {
+      while (isAgain && !over.signal.aborted) {
+        isAgain = false;
+        const snapshot = await store.look(askOf(ui));
+        dispatch({ kind: 'snapshot', snapshot, now: system.now() });
+      }
+    } catch (error) {
+      dispatch({ kind: 'trouble', text: said(error) });
+    } finally {
+      isLooking = false;
+    }
+  };
+
+  let isReadingDetails = false;
+  const readDetails = async (id: string): Promise<void> => {
+    if (isReadingDetails) return;
+    isReadingDetails = true;
+    try {
+      dispatch({ kind: 'details', id, details: await actions.details(id), error: null });
+    } catch (error) {
+      dispatch({ kind: 'details', id, details: null, error: said(error) });
+    } finally {
+      isReadingDetails = false;
+    }
+    // The cursor went on meanwhile.
+    if (ui.side?.kind === 'details' && ui.side.id !== id && !over.signal.aborted) void readDetails(ui.side.id);
+  };
+
+  let logTimer: NodeJS.Timeout | undefined;
+  const readLog = async (log: LogReader, reader: number): Promise<void> => {
+    const isWanted = (): boolean => !over.signal.aborted && ui.side?.kind === 'log' && ui.side.reader === reader;
+    if (!isWanted()) return;
+    let pauseMs = logMs;
+    try {
+      const part = await log.read();
+      if (part.isOver) pauseMs *= OVER_FACTOR;
+      dispatch({ kind: 'log', reader, part });
+    } catch (error) {
+      pauseMs *= OVER_FACTOR;
+      dispatch({ kind: 'trouble', text: said(error) });
+    }
+    if (isWanted()) logTimer = setTimeout(() => void readLog(log, reader), pauseMs);
+  };
+  undo.push(() => clearTimeout(logTimer));
+
+  const act = async (one: Act): Promise<void> => {
+    let acted: Acted;
+    try {
+      acted = await actions.perform(one);
+    } catch (error) {
+      acted = { done: 0, refusals: [said(error)] };
+    }
+    dispatch({ kind: 'acted', act: one, acted });
+  };
+
+  const perform = (effect: Effect): void => {
+    switch (effect.kind) {
+      case 'look':
+        return void look();
+      case 'act':
+        return void act(effect.act);
+      case 'details':
+        return void readDetails(effect.id);
+      case 'log':
+        clearTimeout(logTimer);
+        return void readLog(actions.openLog(effect.id, effect.attempt, effect.stream), effect.reader);
+      case 'redraw':
+        return canvas.forget();
+      case 'suspend':
+        return suspend();
+      case 'quit':
+        return finish(0);
+    }
+  };
+
+  const suspend = (): void => {
+    screen.leave();
+    process.kill(process.pid, 'SIGSTOP');
+  };
+  const resume = (): void => {
+    screen.enter();
+    canvas.forget();
+    resized();
+  };
+  const resized = (): void => {
+    const now = terminal.size();
+    canvas.forget();
+    dispatch({ kind: 'resize', columns: now.columns, rows: now.rows });
+  };
+
+  // Input.
+  const read = newInputReader();
+  let escTimer: NodeJS.Timeout | undefined;
+  let last: { on: Target; at: number } | undefined;
+  const take = (inputs: readonly Input[]): void => {
+    for (const input of inputs) {
+      // What was typed before it was drawn is about what is there now.
+      if (input.kind === 'key') dispatch({ kind: 'key', key: input.key });
+      else if (input.what === 'click') click(input.x, input.y);
+      else dispatch({ kind: 'wheel', over: paneAt(frame, input.x, input.y), by: input.what === 'up' ? -1 : 1 });
+    }
+  };
+  const click = (x: number, y: number): void => {
+    const on = hit(frame, x, y);
+    if (on === undefined) return;
+    const at = system.monotonic();
+    const isDouble = last !== undefined && at - last.at < AGAIN_MS && isSame(last.on, on);
+    last = isDouble ? undefined : { on, at };
+    dispatch({ kind: 'click', on: on.kind === 'row' || on.kind === 'worker' ? { ...on, again: isDouble } : on });
+  };
+
+  screen.enter();
+  undo.push(
+    terminal.onInput(
+      (text) => {
+        clearTimeout(escTimer);
+        take(read(text));
+        escTimer = setTimeout(() => take(read('', true)), ESC_MS);
+      },
+      () => finish(0),
+    ),
+    () => clearTimeout(escTimer),
+    terminal.onResize(resized),
+    system.onSignal(Object.keys(SIGNALS) as Array<keyof typeof SIGNALS>, (name) => finish(SIGNALS[name as keyof typeof SIGNALS])),
+    system.onSignal(['SIGTSTP'], suspend),
+    system.onSignal(['SIGCONT'], resume),
+    atEnd(screen),
+    every(TICK_MS, () => dispatch({ kind: 'tick', now: system.now() })),
+    every(intervalMs, () => void look()),
+  );
+  const patience = setTimeout(due, PATIENCE_MS);
+  undo.push(() => clearTimeout(patience));
+  void look();
+  return done.promise;
 }
 
 function every(ms: number, one: () => void): () => void {

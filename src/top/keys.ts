@@ -238,8 +238,8 @@ export const BINDINGS: ReadonlyArray<Binding & { group: string }> = [
 /** These change the queue. */
 export const CHANGING: ReadonlySet<Command> = new Set(['cancel', 'retry', 'hold', 'priority', 'sleep', 'wake', 'stop']);
 
-export function bindingOf(key: string, where: Where): Binding | undefined {
-  return BINDINGS.find((b) => b.keys.includes(key) && (b.where === undefined || b.where.includes(where)));
+export function bindingOf(name: string, where: Where): Binding | undefined {
+  return BINDINGS.find((b) => b.keys.includes(name) && (b.where === undefined || b.where.includes(where)));
 }
 
 const SHOWN: Readonly<Record<string, string>> = { up: '↑', down: '↓', left: '←', right: '→', ' ': 'space' };

@@ -239,8 +239,8 @@ export function workersOf(ui: Ui): readonly WorkerRow[] {
   const all = ui.snapshot?.workers ?? [];
   if (ui.workerSort === null) return ui.workerReverse ? all.toReversed() : all;
   const by = ui.workerSort;
-  const sorted = all.toSorted((a, b) => compare(workerKey(a, by), workerKey(b, by)) || compare(a.name, b.name));
-  return ui.workerReverse ? sorted.toReversed() : sorted;
+  const ordered = all.toSorted((a, b) => compare(workerKey(a, by), workerKey(b, by)) || compare(a.name, b.name));
+  return ui.workerReverse ? ordered.toReversed() : ordered;
 }
 
 function workerKey(w: WorkerRow, by: WorkerColumn): string | number {
@@ -275,7 +275,8 @@ function say(ui: Ui, tone: Message['tone'], text: string): Ui {
 }
 
 function onSnapshot(ui: Ui, snapshot: Snapshot): Step {
-  let { at, top, cursor } = ui;
+  const { cursor } = ui;
+  let { at, top } = ui;
   const found = cursor === null ? -1 : snapshot.rows.findIndex((row) => row.id === cursor);
   if (found >= 0) {
     // It keeps its row on the screen while others come and go above it.
@@ -747,9 +748,24 @@ function some(rows: readonly Row[]): string {
 function actOn(ui: Ui, kind: 'cancel' | 'retry'): Step {
   const targets = targetsOf(ui);
   if (targets.length === 0) return [say(ui, 'plain', 'no task is chosen'), []];
-  const act: Act = { kind, ids: targets.map((row) => row.id) };
+  const ids = targets.map((row) => row.id);
+  const act: Act =
+    kind === 'cancel'
+      ? { kind, ids }
+      : { kind, ids, many: targets.filter((row) => row.kind === 'array' || row.kind === 'group').map((row) => row.id) };
   if (kind === 'retry' && targets.every((row) => row.kind === 'task' || row.kind === 'element')) return begin(ui, act);
-  return [{ ...ui, modal: { kind: 'confirm', act, title: `${kind} ${some(targets)}?`, names: targets.map(stateAndName) } }, []];
+  return [
+    {
+      ...ui,
+      modal: {
+        kind: 'confirm',
+        act,
+        title: `${kind === 'cancel' ? 'cancel' : 'run what failed again of'} ${some(targets)}?`,
+        names: targets.map(stateAndName),
+      },
+    },
+    [],
+  ];
 }
 
 function stateAndName(row: Row): string {
@@ -761,10 +777,14 @@ function stateAndName(row: Row): string {
 function holdOrRelease(ui: Ui): Step {
   const targets = targetsOf(ui);
   if (targets.length === 0) return [say(ui, 'plain', 'no task is chosen'), []];
-  const held = (row: Row): boolean => row.state === 'held' || ((row.counts?.held ?? 0) > 0 && (row.counts?.queued ?? 0) === 0);
-  const isRelease = targets.every(held);
-  const rows = isRelease ? targets : targets.filter((row) => !held(row));
+  const isRelease = targets.every(isHeld);
+  const rows = isRelease ? targets : targets.filter((row) => !isHeld(row));
   return begin(ui, { kind: isRelease ? 'release' : 'hold', ids: rows.map((row) => row.id) });
+}
+
+/** Of many: nothing is left that could be held. */
+function isHeld(row: Row): boolean {
+  return row.state === 'held' || ((row.counts?.held ?? 0) > 0 && (row.counts?.queued ?? 0) === 0);
 }
 
 function actOnWorkers(ui: Ui, kind: 'sleep' | 'wake' | 'stop'): Step {
@@ -872,8 +892,8 @@ function edit(p: Prompt, key: string): Prompt | undefined {
     text: text.slice(0, from) + by + text.slice(to),
     caret: from + by.length,
   });
-  const before = [...text.slice(0, caret)].at(-1)?.length ?? 0;
-  const after = [...text.slice(caret)][0]?.length ?? 0;
+  const before = Array.from(text.slice(0, caret)).at(-1)?.length ?? 0;
+  const after = Array.from(text.slice(caret))[0]?.length ?? 0;
   switch (key) {
     case 'left':
     case 'ctrl-b':

@@ -37,17 +37,17 @@ export function beside(left: Block, right: Block, columns: number): Block {
   };
 }
 
-/** `box` in the middle of `under`; only the box can be hit. */
-export function inTheMiddle(under: Block, box: Block, columns: number): Block {
-  const wide = lineWidth(box.lines[0] ?? []);
+/** `over` in the middle of `under`; only it can be hit. */
+export function inTheMiddle(under: Block, over: Block, columns: number): Block {
+  const wide = lineWidth(over.lines[0] ?? []);
   const x = Math.max(0, Math.floor((columns - wide) / 2));
-  const y = Math.max(0, Math.floor((under.lines.length - box.lines.length) / 2));
+  const y = Math.max(0, Math.floor((under.lines.length - over.lines.length) / 2));
   return {
     lines: under.lines.map((line, i) => {
-      const over = box.lines[i - y];
-      return over === undefined ? line : overlay(line, over, x);
+      const own = over.lines[i - y];
+      return own === undefined ? line : overlay(line, own, x);
     }),
-    zones: box.zones.map((zone) => ({ y: zone.y + y, x: zone.x + x, end: zone.end + x, on: zone.on })),
+    zones: over.zones.map((zone) => ({ y: zone.y + y, x: zone.x + x, end: zone.end + x, on: zone.on })),
   };
 }
 

@@ -113,7 +113,7 @@ function cellOf(ui: Ui, row: Row, c: Placed): Line {
     case 'worker':
       return text(row.worker);
     case 'age':
-      return text(clock(at(ui) - row.submittedAt), DIM);
+      return text(clock(momentOf(ui) - row.submittedAt), DIM);
     case 'time':
       return text(timeText(ui, row), row.state === 'running' ? PLAIN : DIM);
     case 'info':
@@ -121,7 +121,7 @@ function cellOf(ui: Ui, row: Row, c: Placed): Line {
   }
 }
 
-function at(ui: Ui): number {
+function momentOf(ui: Ui): number {
   return ui.snapshot?.at ?? ui.now;
 }
 
@@ -149,7 +149,7 @@ function nameCell(row: Row, columns: number): Line {
 /** How long it runs or ran. */
 function timeText(ui: Ui, row: Row): string {
   if (row.startedAt === null) return '';
-  if (row.state === 'running') return clock(at(ui) - row.startedAt);
+  if (row.state === 'running') return clock(momentOf(ui) - row.startedAt);
   return row.endedAt === null ? '' : clock(row.endedAt - row.startedAt);
 }
 
