@@ -12,7 +12,7 @@ import type { Act, Acted, Actions, LogReader } from './actions.ts';
 import { newInputReader, type Input } from './keys.ts';
 import type { Store } from './model.ts';
 import { paintLine, type Paint } from './paint.ts';
-import { openScreen, type Screen, type Terminal } from './screen.ts';
+import { leaveAtEnd, openScreen, type Screen, type Terminal } from './screen.ts';
 import { askOf, reduce, startUi, type Effect, type Event, type Target, type Ui } from './state.ts';
 import { drawFrame, hit, type Frame } from './view/frame.ts';
 
@@ -225,7 +225,7 @@ export function runTop(options: TopOptions): Promise<number> {
     system.onSignal(Object.keys(SIGNALS) as Array<keyof typeof SIGNALS>, (name) => finish(SIGNALS[name as keyof typeof SIGNALS])),
     system.onSignal(['SIGTSTP'], suspend),
     system.onSignal(['SIGCONT'], resume),
-    atEnd(screen),
+    leaveAtEnd(screen),
     every(TICK_MS, () => dispatch({ kind: 'tick', now: system.now() })),
     every(intervalMs, () => void look()),
   );
@@ -238,19 +238,6 @@ export function runTop(options: TopOptions): Promise<number> {
 function every(ms: number, one: () => void): () => void {
   const timer = setInterval(one, ms);
   return () => clearInterval(timer);
-}
-
-/** Before anything is said about a bug, and whatever ends the process: the terminal is as it was. */
-function atEnd(screen: Screen): () => void {
-  const leave = (): void => screen.leave();
-  process.prependListener('uncaughtException', leave);
-  process.prependListener('unhandledRejection', leave);
-  process.on('exit', leave);
-  return () => {
-    process.off('uncaughtException', leave);
-    process.off('unhandledRejection', leave);
-    process.off('exit', leave);
-  };
 }
 
 function said(error: unknown): string {

@@ -19,7 +19,7 @@ export interface ColumnSpec {
 export const TASK_COLUMNS: readonly ColumnSpec[] = [
   { column: 'state', title: 'STATE', columns: 10, grow: 0, align: 'left', rank: 0 },
   { column: 'id', title: 'ID', columns: 14, grow: 0, align: 'left', rank: 5 },
-  { column: 'name', title: 'NAME', columns: 12, grow: 3, align: 'left', rank: 1 },
+  { column: 'name', title: 'NAME', columns: 14, grow: 3, align: 'left', rank: 1 },
   { column: 'queue', title: 'QUEUE', columns: 8, grow: 0, align: 'left', rank: 7 },
   { column: 'group', title: 'GROUP', columns: 10, grow: 0, align: 'left', rank: 9 },
   { column: 'priority', title: 'PRI', columns: 3, grow: 0, align: 'right', rank: 8 },
@@ -27,7 +27,7 @@ export const TASK_COLUMNS: readonly ColumnSpec[] = [
   { column: 'worker', title: 'WORKER', columns: 8, grow: 0, align: 'left', rank: 4 },
   { column: 'age', title: 'AGE', columns: 6, grow: 0, align: 'right', rank: 6 },
   { column: 'time', title: 'TIME', columns: 6, grow: 0, align: 'right', rank: 3 },
-  { column: 'info', title: 'PROGRESS, REASON', columns: 16, grow: 4, align: 'left', rank: 2 },
+  { column: 'info', title: 'PROGRESS, REASON', columns: 19, grow: 4, align: 'left', rank: 2 },
 ];
 
 /** Of an id in a narrow window its end is shown: it differs where the begin, a time, is the same. */
@@ -38,18 +38,29 @@ export interface Placed extends ColumnSpec {
   x: number;
 }
 
+/** From here on ids are shown whole. */
+const WIDE = 110;
+const NARROW = 70;
+
+/** Columns after these come only when names and progress have so much more than they need. */
+const LAST_OF_MUST = 6;
+const BREADTH = 22;
+
 /** Before the first column: cursor and mark. */
 export const GUTTER = 2;
 
 /** The columns that are shown in a list of this width, with their places. One that is hidden is left out. */
 export function placeColumns(columns: number, hidden: ReadonlySet<Column>): Placed[] {
-  const wanted = TASK_COLUMNS.filter((c) => !hidden.has(c.column)).map((c) =>
-    c.column === 'id' && columns < 110 ? { ...c, columns: SHORT_ID + 1 } : c,
-  );
+  const wanted = TASK_COLUMNS.filter((c) => !hidden.has(c.column)).map((c) => {
+    if (c.column === 'id' && columns < WIDE) return { ...c, columns: SHORT_ID };
+    // A very narrow window rather cuts these than to lose others.
+    return c.grow > 0 && columns < NARROW ? { ...c, columns: c.columns - 4 } : c;
+  });
   const kept: ColumnSpec[] = [];
   let used = GUTTER;
   for (const c of wanted.toSorted((a, b) => a.rank - b.rank)) {
-    if (used + c.columns + (kept.length === 0 ? 0 : 1) > columns) continue;
+    const spare = c.rank > LAST_OF_MUST ? BREADTH : 0;
+    if (used + c.columns + (kept.length === 0 ? 0 : 1) + spare > columns) continue;
     used += c.columns + (kept.length === 0 ? 0 : 1);
     kept.push(c);
   }

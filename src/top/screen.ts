@@ -75,6 +75,19 @@ function isShort(line: string, columns: number): boolean {
   return width(line.replaceAll(/\x1b\[[0-9;]*m/g, '')) < columns;
 }
 
+/** Before anything is said about a bug, and whatever ends the process: the terminal is as it was. */
+export function leaveAtEnd(screen: Screen): () => void {
+  const leave = (): void => screen.leave();
+  process.prependListener('uncaughtException', leave);
+  process.prependListener('unhandledRejection', leave);
+  process.on('exit', leave);
+  return () => {
+    process.off('uncaughtException', leave);
+    process.off('unhandledRejection', leave);
+    process.off('exit', leave);
+  };
+}
+
 /** The terminal that this process was started on. */
 export function realTerminal(input: NodeJS.ReadStream, output: NodeJS.WriteStream): Terminal {
   return {

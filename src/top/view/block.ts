@@ -109,7 +109,7 @@ export function box(title: string, content: readonly Line[], columns: number, st
   const inner = columns - 4;
   const fillers = Math.max(0, columns - 5 - lineWidth([span(title)]));
   return [
-    fill([span('╭─ ', style), span(title, BOLD), span(` ${'─'.repeat(Math.max(0, fillers - 1))}╮`, style)], columns),
+    fill([span('╭─ ', style), span(title, BOLD), span(` ${'─'.repeat(fillers)}╮`, style)], columns),
     ...content.map((line): Line => [span('│ ', style), ...fill(line, inner), span(' │', style)]),
     [span(`╰${'─'.repeat(columns - 2)}╯`, style)],
   ];

@@ -2,7 +2,7 @@
  * What lies over the panes: the help, a question, the choice of columns. And the line at the foot. Pure.
  */
 import { TASK_COLUMNS } from '../columns.ts';
-import { BINDINGS, keyLabel, type Where } from '../keys.ts';
+import { BINDINGS, keyLabel, type Command, type Where } from '../keys.ts';
 import { whereOf, type Modal, type Ui } from '../state.ts';
 import { BOLD, cell, DIM, fill, inverted, lineWidth, slice, space, span, wrapText, type Line } from '../text.ts';
 import { width } from '../../task/visible.ts';
@@ -114,15 +114,21 @@ function promptLine({ title, text, caret, for: what }: Extract<Modal, { kind: 'p
   return fill(lineWidth(line) + width(end.text) <= columns ? [...line, end] : line, columns);
 }
 
+/** What one needs first. */
+const HINTS: readonly Command[] = [
+  ...(['open', 'logs', 'sleep', 'wake', 'stop', 'follow', 'search', 'stream', 'earlier-attempt', 'wrap'] as const),
+  ...(['cancel', 'retry', 'hold', 'filter', 'mark', 'priority', 'next-pane'] as const),
+];
+
 /** As many as there is room for; each can be clicked. */
 function keysLine(ui: Ui): Block {
   const where = whereOf(ui);
   const hints = BINDINGS.filter((b) => b.hint !== undefined && (b.where === undefined || b.where.includes(where)));
   const line: Array<ReturnType<typeof span>> = [];
   const zones: Zone[] = [];
-  // Help and quit always have their place, and what is meant for this pane alone comes first.
+  // Help and quit always have their place.
   const last = hints.filter((b) => b.does === 'help' || b.does === 'quit');
-  const others = hints.filter((b) => !last.includes(b)).toSorted((a, b) => rank(a.where) - rank(b.where));
+  const others = hints.filter((b) => !last.includes(b)).toSorted((a, b) => HINTS.indexOf(a.does) - HINTS.indexOf(b.does));
   const size = (b: (typeof hints)[number]): number => width(keyLabel(b.keys[0]!)) + 1 + b.hint!.length + 2;
   let room = ui.columns - 1 - last.reduce((sum, b) => sum + size(b), 0);
   const shown = others.filter((b) => {
@@ -138,8 +144,4 @@ function keysLine(ui: Ui): Block {
     x += size(b);
   }
   return { lines: [fill([space(1), ...line], ui.columns)], zones };
-}
-
-function rank(where: readonly Where[] | undefined): number {
-  return where === undefined ? 9 : where.length;
 }

@@ -87,7 +87,7 @@ function speedLine(snapshot: Snapshot, columns: number): Line {
       : [span('   all done in ', DIM), span(clock(snapshot.etaMs), BOLD), span(` (${timeOfDay(snapshot.at + snapshot.etaMs)})`, DIM)];
   const line: Line = [
     space(1),
-    span(sparkline(snapshot.throughput, wide), { fg: 'green' }),
+    span(sparkline(snapshot.throughput, wide), snapshot.rate > 0 ? { fg: 'green' } : DIM),
     space(2),
     span(rateText(snapshot.rate), snapshot.rate > 0 ? BOLD : DIM),
     span(' ended', DIM),
