@@ -116,8 +116,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
 async function countMatching(q: Queue, states: readonly State[], filters: Filters | undefined): Promise<number> {
   let n = 0;
   if (filters === undefined || (filters.since === undefined && namesSuffice(filters, states))) {
-    const counted = await count(q, { states, queue: filters?.queue });
-    if (counted.parts === 0) return counted.tasks;
+    return (await count(q, { states, queue: filters?.queue })).tasks;
   }
   for await (const batch of folded(q, matching(q, states, filters))) n += batch.filter((at) => states.includes(at.state)).length;
   return n;

@@ -4,6 +4,7 @@
  */
 import { TqError } from '../errors.ts';
 import { printJson } from '../print.ts';
+import type { Snapshot } from '../top/model.ts';
 import { defineCommand, type CommandSpec, type Ctx } from './spec.ts';
 
 export const command = defineCommand({
@@ -36,10 +37,38 @@ export const command = defineCommand({
   },
 });
 
-/** Rows of tasks in a frame, of the running ones and of the others each. */
+/** Rows of tasks in a frame. */
+const ROWS = 40;
+/** Of the running ones and of the others each, with `--json`. */
 const MOST = '20';
+/** A frame of a queue that takes longer to count says so, ms. */
+const FRAME_MS = 250;
 
 async function printFrame(ctx: Ctx): Promise<void> {
+  if (ctx.json) return printObjects(ctx);
+  const [{ openStore }, { plainFrame }, { makeEyes }] = await Promise.all([
+    import('../top/store.ts'),
+    import('../top/frame.ts'),
+    import('./eyes.ts'),
+  ]);
+  const q = await ctx.queue();
+  const began = ctx.system.monotonic();
+  const store = await openStore(q, ctx.system, makeEyes(q));
+  const ask = { filter: '', sort: null, reverse: false, offset: 0, rows: ROWS, cursor: null, unfolded: new Set<string>() };
+  let seen = await store.look(ask);
+  while (isUnfinished(seen) && ctx.system.monotonic() - began < FRAME_MS) {
+    await ctx.system.sleep(1);
+    seen = await store.look(ask);
+  }
+  ctx.io.out(plainFrame(seen));
+  await store.close();
+}
+
+function isUnfinished(s: Snapshot): boolean {
+  return s.unreachableSince === null && (!s.isComplete || s.rows.some((row) => row.name === null));
+}
+
+async function printObjects(ctx: Ctx): Promise<void> {
   const [{ command: status }, { command: ls }, { list: workers }] = await Promise.all([
     import('./status.ts'),
     import('./ls.ts'),
@@ -53,10 +82,6 @@ async function printFrame(ctx: Ctx): Promise<void> {
     await part((c) => ls.run!(c), { state: ['running'], limit: MOST }),
     await part((c) => ls.run!(c), { state: ['queued', 'delayed', 'waiting', 'held'], limit: MOST }),
   ] as const;
-  if (!ctx.json) {
-    ctx.io.out(parts.filter((text) => text !== '').join('\n'));
-    return;
-  }
   const [said, seen, running, others] = parts.map((text) => JSON.parse(text) as unknown);
   printJson({ status: said, workers: seen, tasks: [...(running as unknown[]), ...(others as unknown[])] }, ctx.io);
 }
