@@ -5,6 +5,7 @@ import { usage } from '../errors.ts';
 import { parseDuration } from '../task/duration.ts';
 import { quoted } from '../task/visible.ts';
 import type { Ctx } from './spec.ts';
+import { makeEyes } from './eyes.ts';
 import { actionsOf } from './top-actions.ts';
 
 /** Between two looks, ms: of a local disk and of one over the network. */
@@ -25,7 +26,7 @@ export async function watch(ctx: Ctx, intervalMs: number | undefined): Promise<n
     import('../top/screen.ts'),
   ]);
   return runTop({
-    store: await openStore(q, ctx.system),
+    store: await openStore(q, ctx.system, makeEyes(q)),
     actions: actionsOf(ctx),
     system: ctx.system,
     terminal: realTerminal(process.stdin, process.stdout),

@@ -10,7 +10,7 @@ import type { System } from '../system.ts';
 import { visible } from '../task/visible.ts';
 import type { Act, Acted, Actions, LogReader } from './actions.ts';
 import { newInputReader, type Input } from './keys.ts';
-import type { Store } from './model.ts';
+import type { Snapshot, Store } from './model.ts';
 import { paintLine, type Paint } from './paint.ts';
 import { leaveAtEnd, openScreen, type Screen, type Terminal } from './screen.ts';
 import { askOf, reduce, startUi, type Effect, type Event, type Target, type Ui } from './state.ts';
@@ -36,6 +36,8 @@ const ESC_MS = 40;
 const AGAIN_MS = 400;
 /** A log whose task has ended is looked at this much less often. */
 const OVER_FACTOR = 8;
+/** Until the next look while what is shown is not all there yet, ms; each time a little longer. */
+const SOON_MS = 20;
 const TICK_MS = 1000;
 /** Without a snapshot after this long the frame says that it is looked for, ms. */
 const PATIENCE_MS = 150;
@@ -95,7 +97,10 @@ export function runTop(options: TopOptions): Promise<number> {
   // Looking: one look at a time; what was asked for meanwhile is one more look.
   let isLooking = false;
   let isAgain = false;
+  let soonMs = SOON_MS;
+  let soonTimer: NodeJS.Timeout | undefined;
   const look = async (): Promise<void> => {
+    clearTimeout(soonTimer);
     isAgain = true;
     if (isLooking) return;
     isLooking = true;
@@ -104,6 +109,8 @@ export function runTop(options: TopOptions): Promise<number> {
         isAgain = false;
         const snapshot = await store.look(askOf(ui));
         dispatch({ kind: 'snapshot', snapshot, now: system.now() });
+        soonMs = isPart(snapshot) ? Math.min(soonMs * 1.5, intervalMs) : SOON_MS;
+        if (isPart(snapshot)) soonTimer = setTimeout(() => void look(), soonMs);
       }
     } catch (error) {
       dispatch({ kind: 'trouble', text: said(error) });
@@ -142,7 +149,10 @@ export function runTop(options: TopOptions): Promise<number> {
     }
     if (isWanted()) logTimer = setTimeout(() => void readLog(log, reader), pauseMs);
   };
-  undo.push(() => clearTimeout(logTimer));
+  undo.push(
+    () => clearTimeout(logTimer),
+    () => clearTimeout(soonTimer),
+  );
 
   const act = async (one: Act): Promise<void> => {
     let acted: Acted;
@@ -233,6 +243,11 @@ export function runTop(options: TopOptions): Promise<number> {
   undo.push(() => clearTimeout(patience));
   void look();
   return done.promise;
+}
+
+/** The store goes on in the background: what is missing comes with the next looks. */
+function isPart(snapshot: Snapshot): boolean {
+  return snapshot.unreachableSince === null && (!snapshot.isComplete || snapshot.rows.some((row) => row.name === null));
 }
 
 function every(ms: number, one: () => void): () => void {

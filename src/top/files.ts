@@ -78,7 +78,8 @@ export function makeFiles(q: Queue): Files {
 
 async function pastOf(q: Queue, id: string, n: number, state: State): Promise<Past> {
   const o = n > 0 ? await readOutcome(q, id, n) : undefined;
-  const why = state === 'held' || state === 'canceled' || state === 'skipped' || o === undefined ? await readWhy(q, id, n, state) : undefined;
+  const why =
+    state === 'held' || state === 'canceled' || state === 'skipped' || o === undefined ? await readWhy(q, id, n, state) : undefined;
   const ended = isTerminal(state);
   return {
     worker: o?.worker ?? null,

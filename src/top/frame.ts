@@ -11,11 +11,22 @@ import type { Row, Snapshot, WorkerRow } from './model.ts';
 
 export function plainFrame(s: Snapshot): string {
   const parts = [header(s)];
-  if (s.workers.length > 0) parts.push(rowsOf(WORKER_COLUMNS, s.workers.map((w) => workerCells(w, s.at))));
+  if (s.workers.length > 0)
+    parts.push(
+      rowsOf(
+        WORKER_COLUMNS,
+        s.workers.map((w) => workerCells(w, s.at)),
+      ),
+    );
   if (s.rows.length > 0) {
     const more = s.matching - s.offset - s.rows.length;
     const rest = more > 0 ? `... and ${more}${s.isComplete ? '' : ' or more'} below\n` : '';
-    parts.push(rowsOf(TASK_COLUMNS, s.rows.map((row) => taskCells(row, s.at))) + rest);
+    parts.push(
+      rowsOf(
+        TASK_COLUMNS,
+        s.rows.map((row) => taskCells(row, s.at)),
+      ) + rest,
+    );
   }
   return parts.join('\n');
 }

@@ -104,14 +104,7 @@ function runningRows(tree: Tree, facts: Facts, placed: Set<string>): Ref[] {
   return refs.sort((a, b) => since(a) - since(b) || inSubmitOrder(a.id, b.id));
 }
 
-function stretchOf(
-  tree: Tree,
-  facts: Facts,
-  state: State,
-  leaves: readonly Leaf[],
-  placed: Set<string>,
-  newestFirst: boolean,
-): Stretch {
+function stretchOf(tree: Tree, facts: Facts, state: State, leaves: readonly Leaf[], placed: Set<string>, newestFirst: boolean): Stretch {
   let rows = 0;
   const arrays = new Map<string, State>();
   for (const { shelf } of leaves) {

@@ -318,7 +318,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     const list = currentStretches();
     const isOpen = (s: Stretch): boolean =>
       ask.unfolded.size > 0 &&
-      ([...s.arrays.keys()].some((id) => ask.unfolded.has(id)) || (s.refs?.some((ref) => ref.kind === 'array' && ask.unfolded.has(ref.id)) ?? false));
+      ([...s.arrays.keys()].some((id) => ask.unfolded.has(id)) ||
+        (s.refs?.some((ref) => ref.kind === 'array' && ask.unfolded.has(ref.id)) ?? false));
     const opened = new Map<Stretch, Ref[]>();
     const sizes: number[] = [];
     for (const s of list) {
@@ -360,7 +361,12 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     const base = id.split('.')[0]!;
     let begin = 0;
     for (const [i, s] of list.entries()) {
-      if (opened.has(s) || s.refs !== undefined || s.arrays.has(id) || s.leaves.some((leaf) => leaf.bucket === bucket || leaf.bucket === '')) {
+      if (
+        opened.has(s) ||
+        s.refs !== undefined ||
+        s.arrays.has(id) ||
+        s.leaves.some((leaf) => leaf.bucket === bucket || leaf.bucket === '')
+      ) {
         let at = begin;
         for (const ref of opened.get(s) ?? (await refsIn(s))) {
           if (ref.id === id) return at;
@@ -441,7 +447,11 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       }
       for (const ref of refs) {
         if (isClosed || (search !== s && search?.next !== s)) return;
-        if (passesByName(s.filter, ref.id, rowFor(ref)) && (!readsAll || (await readFor(ref))) && passesAll(s.filter, ref.id, rowFor(ref))) {
+        if (
+          passesByName(s.filter, ref.id, rowFor(ref)) &&
+          (!readsAll || (await readFor(ref))) &&
+          passesAll(s.filter, ref.id, rowFor(ref))
+        ) {
           s.matching++;
           if (s.refs.length < MOST_KEPT) s.refs.push(ref);
         }
@@ -811,7 +821,8 @@ function ended(counts: Counts): number {
 
 function firstStart(array: ArrayNow): number | null {
   let first: number | null = null;
-  for (const journal of array.journals.values()) for (const { begunAt } of journal.begun.values()) first = Math.min(first ?? begunAt, begunAt);
+  for (const journal of array.journals.values())
+    for (const { begunAt } of journal.begun.values()) first = Math.min(first ?? begunAt, begunAt);
   return first;
 }
 
