@@ -53,6 +53,7 @@ export function runTop(options: TopOptions): Promise<number> {
   let frame: Frame = { lines: [], zones: [] };
   const canvas = openCanvas(screen, size);
   const undo: Array<() => void> = [];
+  const signals: Array<() => void> = [];
   const done = Promise.withResolvers<number>();
   const over = new AbortController();
 
@@ -65,7 +66,11 @@ export function runTop(options: TopOptions): Promise<number> {
     void store
       .close()
       .catch(() => undefined)
-      .then(() => done.resolve(code));
+      .finally(() => {
+        // Ink's own listener would otherwise take itself for the last one, and the signal for deadly.
+        for (const one of signals) one();
+        done.resolve(code);
+      });
   };
 
   // Drawing: at most once for all events that came together.
@@ -232,12 +237,14 @@ export function runTop(options: TopOptions): Promise<number> {
     ),
     () => clearTimeout(escTimer),
     terminal.onResize(resized),
-    system.onSignal(Object.keys(SIGNALS) as Array<keyof typeof SIGNALS>, (name) => finish(SIGNALS[name as keyof typeof SIGNALS])),
-    system.onSignal(['SIGTSTP'], suspend),
-    system.onSignal(['SIGCONT'], resume),
     leaveAtEnd(screen),
     every(TICK_MS, () => dispatch({ kind: 'tick', now: system.now() })),
     every(intervalMs, () => void look()),
+  );
+  signals.push(
+    system.onSignal(Object.keys(SIGNALS) as Array<keyof typeof SIGNALS>, (name) => finish(SIGNALS[name as keyof typeof SIGNALS])),
+    system.onSignal(['SIGTSTP'], suspend),
+    system.onSignal(['SIGCONT'], resume),
   );
   const patience = setTimeout(due, PATIENCE_MS);
   undo.push(() => clearTimeout(patience));

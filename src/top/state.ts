@@ -793,7 +793,10 @@ function actOnWorkers(ui: Ui, kind: 'sleep' | 'wake' | 'stop'): Step {
   const act: Act = { kind, names };
   if (kind !== 'stop') return begin(ui, act);
   const running = (name: string): number => ui.snapshot?.workers.find((w) => w.name === name)?.running.length ?? 0;
-  const title = `stop ${names.length === 1 ? visible(names[0]!) : `${names.length} workers`} when what they run has ended?`;
+  const title =
+    names.length === 1
+      ? `stop ${visible(names[0]!)} when what it runs has ended?`
+      : `stop ${names.length} workers when what they run has ended?`;
   return [{ ...ui, modal: { kind: 'confirm', act, title, names: names.map((name) => `${visible(name)}  runs ${running(name)}`) } }, []];
 }
 

@@ -84,11 +84,11 @@ export function newEmulator(columns: number, rows: number): Emulator {
       }
       return;
     }
-    if (end === 'H') [y, x] = [Math.max(0, (n[0] ?? 1) - 1), Math.max(0, (n[1] ?? 1) - 1)];
+    if (end === 'H') [y, x] = [within((n[0] ?? 1) - 1, size.rows), within((n[1] ?? 1) - 1, size.columns)];
     else if (end === 'J' && n[0] === 2) for (const row of screen()) erase(row, 0, size.columns);
     else if (end === 'J') for (let row = y; row < size.rows; row++) erase(screen()[row]!, row === y ? x : 0, size.columns);
     else if (end === 'K') erase(screen()[y]!, x, size.columns);
-    else if (end === 'm') colour = /(?:^|;)(?:3[1-8]|4[1-8])/.test(params) || (colour && !n.includes(0));
+    else if (end === 'm') colour = /(?:^|;)(?:3[1-8]|4[1-8])/.test(params) || (colour && !n.includes(0) && !n.includes(39));
     else if (end === 'C') x = Math.min(size.columns - 1, x + Math.max(1, n[0] ?? 1));
     else unknown.push(`CSI ${params}${end}`);
   };
@@ -215,6 +215,11 @@ export function onTerminal(command: string, { columns = 80, rows = 24, env = {},
       return pid;
     },
   };
+}
+
+/** A frame for the size before may still come. */
+function within(n: number, size: number): number {
+  return Math.max(0, Math.min(n, size - 1));
 }
 
 function kill(pid: number): void {

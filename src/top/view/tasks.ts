@@ -157,14 +157,14 @@ const LEAST_BAR = 6;
 const MOST_BAR = 20;
 
 function infoCell(row: Row, columns: number): Line {
-  const bar = Math.min(MOST_BAR, Math.max(LEAST_BAR, Math.floor(columns * 0.4)));
+  const bar = Math.min(MOST_BAR, Math.max(LEAST_BAR, Math.floor(columns * 0.33)));
   if (row.counts !== null) {
     const told = countsText(row.counts);
     const rest = [row.info].filter((part) => part !== '' && !told.includes(part)).map((part) => `  ${visible(part)}`);
     return fill([...countsBar(row.counts, bar), space(1), span(told), ...rest.map((part) => span(part, DIM))], columns);
   }
   if (row.state === 'running' && row.percent !== null) {
-    const line: Line = [...progressBar(row.percent, bar), cell(`${row.percent}%`, 5, PLAIN, 'right')];
+    const line: Line = [...progressBar(row.percent, bar), space(1), cell(`${row.percent}%`, 4, PLAIN, 'right')];
     const left = columns - lineWidth(line) - 1;
     return fill([...line, space(1), cell(row.message ?? '', left, DIM)], columns);
   }
