@@ -3,7 +3,7 @@
  * a paper that hands them to the screen. Nothing else of the program knows Ink.
  */
 import { EventEmitter } from 'node:events';
-import { Box, render, Text } from 'ink';
+import { Box, render, Text, Transform } from 'ink';
 import type { ReactElement } from 'react';
 import { TqError } from '../errors.ts';
 import type { System } from '../system.ts';
@@ -283,28 +283,32 @@ interface Canvas {
 }
 
 /**
- * Ink in its debug mode writes each frame whole and moves no cursor: on paper. The screen finds what changed in it, which is less than
- * Ink itself would write: it clears a terminal that is full.
+ * Ink in its debug mode writes what it renders whole and moves no cursor: on paper. It is given the lines that changed, and the screen
+ * gets what it made of them; Ink by itself renders every line each time, and clears a terminal that is full.
  */
 function openCanvas(screen: Screen, size: { columns: number; rows: number }): Canvas {
-  let drawn: readonly string[] = [];
+  let asked: readonly string[] = [];
+  let drawn: string[] = [];
+  let changed: number[] = [];
   const paper = new Paper(size, (text) => {
-    drawn = text.split('\n');
+    const made = text.split('\n');
+    for (const [i, y] of changed.entries()) drawn[y] = made[i] ?? '';
     screen.draw(drawn);
   });
-  let before: readonly string[] | undefined;
   let instance: ReturnType<typeof render> | undefined;
   return {
     draw(lines, now) {
-      if (before !== undefined && before.length === lines.length && before.every((line, y) => line === lines[y])) {
+      changed = [...lines.keys()].filter((y) => lines[y] !== asked[y]);
+      drawn = drawn.slice(0, lines.length);
+      asked = lines;
+      if (changed.length === 0) {
         // Costs nothing, unless the terminal has forgotten.
         screen.draw(drawn);
         return;
       }
-      before = lines;
       paper.columns = now.columns;
       paper.rows = now.rows;
-      const sheet = <Sheet lines={lines} />;
+      const sheet = <Sheet lines={changed.map((y) => lines[y]!)} />;
       if (instance === undefined) {
         instance = render(sheet, {
           stdout: paper as unknown as NodeJS.WriteStream, // what Ink uses of one
@@ -314,10 +318,7 @@ function openCanvas(screen: Screen, size: { columns: number; rows: number }): Ca
           patchConsole: false,
           isScreenReaderEnabled: false,
         });
-      } else {
-        paper.emit('resize');
-        instance.rerender(sheet);
-      }
+      } else instance.rerender(sheet);
     },
     forget: () => screen.forget(),
     close() {
@@ -345,13 +346,17 @@ class Paper extends EventEmitter {
   }
 }
 
+/**
+ * A line comes by a transformation of a text that never changes: Ink keeps the measures of every text that it has ever seen, and a view
+ * may run for months.
+ */
 function Sheet({ lines }: { lines: readonly string[] }): ReactElement {
   return (
     <Box flexDirection="column">
-      {lines.map((line, y) => (
-        <Text key={y} wrap="truncate">
-          {line}
-        </Text>
+      {lines.map((line, i) => (
+        <Transform key={i} transform={() => line}>
+          <Text>-</Text>
+        </Transform>
       ))}
     </Box>
   );

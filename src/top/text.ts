@@ -141,6 +141,11 @@ export function clock(ms: number): string {
   return days < 100 ? `${days}d${two(Math.floor((s % 86_400) / 3600))}h` : `${days}d`;
 }
 
+/** How old something is, where seconds soon say nothing: `12s`, `3m`, `1h30m`, `2d03h`. */
+export function age(ms: number): string {
+  return ms >= 60_000 && ms < 3_600_000 ? `${Math.floor(ms / 60_000)}m` : clock(ms);
+}
+
 /** `14:03:20`, on this machine's clock. */
 export function timeOfDay(at: number): string {
   const d = new Date(at);

@@ -6,7 +6,7 @@ import { GUTTER, placeColumns, SHORT_ID, type Placed } from '../columns.ts';
 import { listRows, textColumns, type Rect } from '../layout.ts';
 import type { Row } from '../model.ts';
 import { rowAt, type Ui } from '../state.ts';
-import { cell, clock, DIM, fill, inverted, lineWidth, PLAIN, space, span, thousands, type Line, type Span } from '../text.ts';
+import { age, cell, clock, DIM, fill, inverted, lineWidth, PLAIN, space, span, thousands, type Line, type Span } from '../text.ts';
 import { pane, type Block, type Zone } from './block.ts';
 import { countsBar, countsText, progressBar, stateLook, stateText } from './words.ts';
 
@@ -113,7 +113,7 @@ function cellOf(ui: Ui, row: Row, c: Placed): Line {
     case 'worker':
       return text(row.worker);
     case 'age':
-      return text(clock(momentOf(ui) - row.submittedAt), DIM);
+      return text(age(momentOf(ui) - row.submittedAt), DIM);
     case 'time':
       return text(timeText(ui, row), row.state === 'running' ? PLAIN : DIM);
     case 'info':
