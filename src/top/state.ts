@@ -818,7 +818,8 @@ const DONE: Readonly<Record<Act['kind'], string>> = {
 
 function saidOf(act: Act, { done, refusals }: Acted, at: number): Message {
   const all = 'ids' in act ? act.ids : act.names;
-  const who = all.length === 1 ? visible(all[0]!) : `${done} ${'ids' in act ? 'tasks' : 'workers'}`;
+  const kind = 'ids' in act ? 'task' : 'worker';
+  const who = all.length === 1 ? visible(all[0]!) : `${done} ${kind}${done === 1 ? '' : 's'}`;
   if (refusals.length === 0) return { tone: 'good', text: `${DONE[act.kind]} ${who}`, at };
   const more = refusals.length === 1 ? '' : ` (and ${refusals.length - 1} more refused)`;
   return { tone: 'bad', text: `${done === 0 ? '' : `${DONE[act.kind]} ${who}; `}${refusals[0]}${more}`, at };

@@ -70,7 +70,7 @@ function logTitle(side: Log): Line {
   const line: Span[] = [span('log '), span(side.id, { bold: true })];
   const attempt = side.attempt ?? side.attempts.at(-1);
   if (attempt !== undefined)
-    line.push(span(`  attempt ${attempt}`), span(side.attempts.length > 1 ? ` of ${side.attempts.join(' ')}` : '', DIM));
+    line.push(span(`  attempt ${attempt}`), span(side.attempts.length > 1 ? ` (of ${side.attempts.join(', ')})` : '', DIM));
   if (side.isSplit) line.push(span(`  ${side.stream === 'both' ? 'stdout and stderr' : side.stream}`, { fg: 'magenta' }));
   if (side.taskState !== '') line.push(span(`  ${side.taskState}`, wordLook(side.taskState)));
   if (side.search !== '') line.push(span('  /', DIM), span(visible(side.search), { fg: 'cyan' }));

@@ -131,7 +131,7 @@ function idText(id: string, columns: number): string {
   const dot = id.indexOf('.');
   if (dot < 0) return id.slice(-SHORT_ID);
   const element = id.slice(dot);
-  return element.length + 2 <= columns ? id.slice(dot - (columns - element.length), dot) + element : element.slice(0, columns);
+  return element.length + 2 <= columns ? id.slice(dot - (columns - element.length), dot) + element : element;
 }
 
 function nameCell(row: Row, columns: number): Line {
@@ -164,7 +164,8 @@ function infoCell(row: Row, columns: number): Line {
     return fill([...countsBar(row.counts, bar), space(1), span(told), ...rest.map((part) => span(part, DIM))], columns);
   }
   if (row.state === 'running' && row.percent !== null) {
-    const line: Line = [...progressBar(row.percent, bar), space(1), cell(`${row.percent}%`, 4, PLAIN, 'right')];
+    const percent = Math.min(100, Math.max(0, Math.round(row.percent)));
+    const line: Line = [...progressBar(percent, bar), space(1), cell(`${percent}%`, 4, PLAIN, 'right')];
     const left = columns - lineWidth(line) - 1;
     return fill([...line, space(1), cell(row.message ?? '', left, DIM)], columns);
   }
