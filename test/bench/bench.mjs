@@ -18,6 +18,8 @@ const tq = path.join(root, 'dist/tq');
 
 const SUBMITS = 200;
 const TASKS = 3000;
+/** Of these, before anything is counted: a worker runs for days. */
+const WARM = 1000;
 const SLOTS = 4;
 const REPEATS = 3;
 const FINISHED = 10_000;
@@ -106,14 +108,18 @@ async function dispatch() {
   }
 }
 
-/** The worker's own CPU time for a task, less what starting a process costs any program. */
+/** The CPU time of claiming and finishing alone, then all that a worker uses for a task, and what starting a process costs any program. */
 async function bookkeeping() {
-  const spawns = path.join(home, 'spawns');
+  const [keeping, spawns] = [path.join(home, 'bookkeeping'), path.join(home, 'spawns')];
+  compile('bookkeeping.ts', keeping);
   compile('spawns.ts', spawns);
+  const kept = [];
   const used = [];
   const bare = [];
   const full = filledQueue();
   for (let i = 0; i < REPEATS; i++) {
+    const counts = [String(WARM), String(TASKS - WARM)];
+    kept.push(JSON.parse(execFileSync(keeping, [copyOf(full), ...counts], { env, encoding: 'utf8' })).cpuUs);
     const dir = copyOf(full);
     const worker = await startWorker(dir, ['-j', String(SLOTS)]);
     await until(() => count(path.join(dir, 'done')) === TASKS);
@@ -122,12 +128,16 @@ async function bookkeeping() {
     bare.push(JSON.parse(execFileSync(spawns, [String(TASKS), String(SLOTS)], { env, encoding: 'utf8' })).cpuUs / TASKS);
   }
   row(
-    'CPU of the worker per task',
+    'claim + finish bookkeeping, CPU per task',
+    `${median(kept).toFixed(0)} us`,
+    `claim, log, reading, outcome and move, nothing started; median of ${REPEATS} times ${TASKS - WARM} after ${WARM}`,
+  );
+  row(
+    'CPU of a whole worker per task',
     `${median(used).toFixed(0)} us`,
-    `user + system, without its children; median of ${REPEATS} times ${TASKS}`,
+    `user + system, its start included, without its children; median of ${REPEATS} times ${TASKS}`,
   );
   row('CPU of bare starts per task', `${median(bare).toFixed(0)} us`, 'a program that only starts `true` by the same door');
-  row('claim + finish bookkeeping', `${(median(used) - median(bare)).toFixed(0)} us`, 'the difference');
 }
 
 /** From the end of a submit to the first breath of the task, with a worker that has nothing to do. */
