@@ -5,6 +5,7 @@
 import { TqError } from '../errors.ts';
 import type { Io } from '../print.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
+import { commandJournal } from '../queue/journal.ts';
 import { findQueue, openFound, openQueue, type Queue } from '../queue/open.ts';
 import { report } from '../report.ts';
 import type { System } from '../system.ts';
@@ -97,6 +98,7 @@ async function open(flag: string | undefined, system: System, dryRun: boolean, h
   // The default queue is made on first use; a dry run is no use.
   const q = await (dryRun ? openQueue(found.dir) : openFound(found));
   q.facts = async () => (await import('../worker/facts.ts')).hostFacts();
+  if (!dryRun) q.journal = commandJournal(q, system.host());
   if (helps && !dryRun) await help(q);
   return q;
 }

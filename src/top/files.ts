@@ -42,6 +42,8 @@ export interface Files {
   /** Undefined: not read yet. Null: it cannot be read. */
   known(id: string, n: number): Known | null | undefined;
   past(id: string, n: number, state: State): Past | null | undefined;
+  /** It was looked for in vain, and nothing new is known of its directory. */
+  isGone(leaf: Leaf, e: Pick<Entry, 'name'>): boolean;
   read(leaf: Leaf, e: Pick<Entry, 'id' | 'n' | 'name'>): Promise<void>;
   readPast(id: string, n: number, state: State): Promise<void>;
 }
@@ -50,6 +52,8 @@ const MOST = 6000;
 
 export function makeFiles(q: Queue): Files {
   const tasks = newCache<{ n: number; known: Known | null }>();
+  /** What was not there any more when it was to be read, by the version of the listing that had it. */
+  const gone = newCache<number>();
   const pasts = newCache<Past | null>();
   return {
     known(id, n) {
@@ -57,10 +61,11 @@ export function makeFiles(q: Queue): Files {
       return there?.n === n ? there.known : undefined;
     },
     past: (id, n, state) => pasts.get(`${id}.a${n}.${state}`),
+    isGone: (leaf, e) => gone.get(`${leaf.dir}/${e.name}`) === leaf.version,
     async read(leaf, e) {
       const text = await readIfThere(q, `${leaf.dir}/${e.name}`).catch(() => null);
-      // It moved on: the next look finds it elsewhere.
-      if (text === undefined) return;
+      // It moved on: a newer listing says where to.
+      if (text === undefined) return void gone.set(`${leaf.dir}/${e.name}`, leaf.version);
       const task = text === null ? undefined : parseTask(text, e.id);
       tasks.set(e.id, { n: e.n, known: task?.ok === true ? knownOf(task.value) : null });
     },

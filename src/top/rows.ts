@@ -101,7 +101,7 @@ function runningRows(tree: Tree, facts: Facts, placed: Set<string>): Ref[] {
     }
   }
   const since = (ref: Ref): number => (ref.kind === 'task' ? (facts.startedAt(ref.id, ref.n) ?? Number.MAX_SAFE_INTEGER) : 0);
-  return refs.sort((a, b) => since(a) - since(b) || inSubmitOrder(a.id, b.id));
+  return refs.toSorted((a, b) => since(a) - since(b) || inSubmitOrder(a.id, b.id));
 }
 
 function stretchOf(tree: Tree, facts: Facts, state: State, leaves: readonly Leaf[], placed: Set<string>, newestFirst: boolean): Stretch {
@@ -132,7 +132,7 @@ function grouped(leaves: readonly Leaf[], key: (leaf: Leaf) => string, order: (a
     if (there === undefined) groups.set(key(leaf), [leaf]);
     else there.push(leaf);
   }
-  return [...groups.values()].sort(([a], [b]) => order(a!, b!));
+  return [...groups.values()].toSorted(([a], [b]) => order(a!, b!));
 }
 
 const prioOf = ({ place }: Leaf): number => (place.state === 'queued' ? place.priority : 0);
@@ -155,7 +155,7 @@ function oldOrder(a: Leaf, b: Leaf): number {
 }
 
 function newest(leaves: readonly Leaf[]): Leaf[][] {
-  return [...leaves].sort((a, b) => newestBucketFirst(a.bucket, b.bucket)).map((leaf) => [leaf]);
+  return leaves.toSorted((a, b) => newestBucketFirst(a.bucket, b.bucket)).map((leaf) => [leaf]);
 }
 
 /** By the seconds; then tasks that are alone before submissions, each in its own order. */

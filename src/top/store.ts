@@ -15,7 +15,7 @@ import { shelvesOf } from '../queue/shelves.ts';
 import { bell } from '../queue/signal.ts';
 import { parseSession } from '../queue/session.ts';
 import type { System } from '../system.ts';
-import { numberAt } from '../task/array.ts';
+import { indexFrom, numberAt } from '../task/array.ts';
 import type { StatusWord } from '../task/farm.ts';
 import { stateOfAll, type Counts } from '../task/many.ts';
 import { clockTime, relative } from '../task/moments.ts';
@@ -49,12 +49,12 @@ const LATER_MS = 30;
 /** Work in the background stops for others after this long, ms. */
 const SLICE_MS = 6;
 /** The queue is looked at again after this long at the earliest, ms. */
-const PACE_MS = 400;
-const NETWORK_PACE_MS = 1000;
+const PACE_MS = 500;
+const NETWORK_PACE_MS = 2000;
 /** Directories of the slow round that are looked at each time, and workers besides those with tasks on the screen. */
-const STEPS = 60;
+const STEPS = 40;
 const NETWORK_STEPS = 1;
-const WORKERS = 30;
+const WORKERS = 15;
 const NETWORK_WORKERS = 1;
 /** On a local disk all of them are looked at once, up to this many. */
 const MOST_AT_FIRST = 500;
@@ -63,6 +63,9 @@ const CHANGED = 40;
 const NETWORK_CHANGED = 1;
 /** A look that takes so long means that the directory does not answer, ms. */
 const HANGS_MS = 5000;
+/** Over a network: files that are read for rows from one look at the queue to the next; and the list of workers is kept for so long, ms. */
+const NETWORK_READS = 24;
+const NAMES_MS = 10_000;
 /** Rows that a filter or an order keeps. */
 const MOST_KEPT = 20_000;
 /** Points of the sparkline; each an interval of this length, ms. */
@@ -80,9 +83,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const changed = new Set<string>();
   const endings = newEndings();
   let running = new Map<string, string>();
-  let isComplete = false;
   let isWritable = true;
-  let isClosed = false;
+  const phase = { complete: false, closed: false };
   let clockSkew = 0;
   let rung = '';
   let word: StatusWord = 'empty';
@@ -94,6 +96,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   let last: Snapshot | undefined;
   let shown: readonly Ref[] = [];
   let nextWorker = 0;
+  let names: readonly string[] = [];
+  let namesAtMs = Number.NEGATIVE_INFINITY;
+  let reads = Number.POSITIVE_INFINITY;
+  let nextSession = 0;
   let stretches: { changes: number; runs: number; list: Stretch[] } | undefined;
   let runsSeen = 0;
   let search: Search | undefined;
@@ -108,11 +114,18 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   // --- looking at the queue
 
   const lookAtWorkers = async (most: number): Promise<void> => {
-    const names = await eyes.names();
+    if (!q.network || system.monotonic() - namesAtMs > NAMES_MS) {
+      namesAtMs = system.monotonic();
+      names = await eyes.names();
+    }
     const there = new Set(names);
     for (const name of workers.keys()) if (!there.has(name)) workers.delete(name);
     const wanted = new Set<string>();
-    for (const ref of shown) if (ref.leaf.place.state === 'running') wanted.add(parseSession(ref.leaf.place.session)?.owner ?? '');
+    const shownOnes = new Set<string>();
+    for (const ref of shown) if (ref.leaf.place.state === 'running') shownOnes.add(parseSession(ref.leaf.place.session)?.owner ?? '');
+    // Over a network these take turns too, but more often than the others.
+    if (!q.network) for (const name of shownOnes) wanted.add(name);
+    else if (shownOnes.size > 0) wanted.add([...shownOnes][nextWorker % shownOnes.size]!);
     for (let i = 0; i < Math.min(most, names.length); i++) wanted.add(names[nextWorker++ % names.length]!);
     for (const name of wanted) {
       if (!there.has(name)) continue;
@@ -130,8 +143,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
 
   /** What began or ended since names the buckets in which something changed. */
   const lookAtRunning = async (): Promise<void> => {
-    const wanted = q.network ? someSessions() : undefined;
-    await tree.lookAtSessions(wanted);
+    await tree.lookAtSessions(phase.complete ? someSessions() : undefined);
     const now = new Map<string, string>();
     for (const leaf of tree.leaves('running')) for (const e of leaf.running) now.set(e.name, e.id);
     for (const [name, id] of now) if (!running.has(name)) changed.add(bucketOf(id));
@@ -139,17 +151,19 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     running = now;
     for (const bucket of [...changed].slice(0, q.network ? NETWORK_CHANGED : CHANGED)) {
       changed.delete(bucket);
-      await tree.lookAtBucket(bucket, ['queued', ...TERMINAL]);
-      if (!q.network) await tree.lookAtBucket(bucket, ['delayed']);
+      await tree.lookAtBucket(bucket, q.network ? ['queued', 'done', 'failed'] : ['queued', ...TERMINAL, 'delayed']);
     }
   };
 
-  /** Over a network: the sessions with rows on the screen, and those of the workers that were just seen to run something. */
+  /** The sessions with rows on the screen; on a local disk all that ran something; and of the others some each time. */
   const someSessions = (): Set<string> => {
     const wanted = new Set<string>();
     for (const ref of shown) if (ref.leaf.place.state === 'running') wanted.add(ref.leaf.place.session);
-    const all = [...workers.values()];
-    if (all.length > 0) wanted.add(all[nextWorker % all.length]!.session);
+    if (!q.network)
+      for (const leaf of tree.leaves('running'))
+        if (leaf.running.length > 0 && leaf.place.state === 'running') wanted.add(leaf.place.session);
+    const all = tree.sessions();
+    for (let i = 0; i < Math.min(q.network ? NETWORK_WORKERS : WORKERS, all.length); i++) wanted.add(all[nextSession++ % all.length]!);
     return wanted;
   };
 
@@ -182,20 +196,22 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   };
 
   const refresh = async (): Promise<void> => {
+    reads = q.network ? NETWORK_READS : Number.POSITIVE_INFINITY;
     await q.fsx.stat(q.lay.config);
     await lookAtWorkers(q.network ? NETWORK_WORKERS : WORKERS);
+    const changes = tree.changes();
     await lookAtRunning();
     const now = await bell(q);
     if (now !== rung) {
       rung = now;
       await tree.lookAtNewest();
     }
-    if (isComplete) for (let i = 0; i < (q.network ? NETWORK_STEPS : STEPS); i++) await tree.step();
+    if (phase.complete) for (let i = 0; i < (q.network ? NETWORK_STEPS : STEPS); i++) await tree.step();
     await learnKinds(system.monotonic() + SLICE_MS);
     await readArrays(system.monotonic() + SLICE_MS);
     // What was seen to be empty counts only if the queue was there all the time.
-    await q.fsx.stat(q.lay.config);
-    if (isComplete) endings.tasks(endedTasks(), system.monotonic());
+    if (!q.network || tree.changes() !== changes) await q.fsx.stat(q.lay.config);
+    if (phase.complete) endings.tasks(endedTasks(), system.monotonic());
     if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) {
       wordAtMs = system.monotonic();
       word = await eyes.word(totalCounts());
@@ -220,7 +236,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   /** The first round through everything, in slices. */
   const countAll = async (): Promise<void> => {
     let stop = system.monotonic() + SLICE_MS;
-    while (!isClosed) {
+    while (!phase.closed) {
       try {
         if (!(await tree.step())) break;
       } catch {
@@ -231,14 +247,14 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       await breathe();
       stop = system.monotonic() + SLICE_MS;
     }
-    while (!isClosed && [...tree.totals.parts.keys()].some((base) => !kinds.has(base))) {
+    while (!phase.closed && [...tree.totals.parts.keys()].some((base) => !kinds.has(base))) {
       const before = kinds.size;
       await learnKinds(system.monotonic() + SLICE_MS).catch(() => undefined);
       if (kinds.size === before) break;
       await breathe();
     }
     endings.tasks(endedTasks(), system.monotonic());
-    isComplete = true;
+    phase.complete = true;
     shelves.save();
   };
 
@@ -300,8 +316,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       if (at >= from) found.push(ref);
       at++;
       const numbers = size === 0 ? undefined : arrays.get(ref.id)!.now!.many.numbers;
-      for (let i = Math.max(0, from - at); numbers !== undefined && i < Math.min(size, to - at); i++)
-        found.push({ kind: 'element', id: `${ref.id}.${numberAt(numbers, i)}`, array: ref.id, index: i, leaf: ref.leaf });
+      // An array that is folded has no numbers here.
+      const end = numbers === undefined ? 0 : Math.min(size, to - at);
+      for (let i = Math.max(0, from - at); i < end; i++)
+        found.push({ kind: 'element', id: `${ref.id}.${numberAt(numbers!, i)}`, array: ref.id, index: i, leaf: ref.leaf });
       at += size;
     }
     return found;
@@ -373,7 +391,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           const size = elementsOf(ref, unfolded);
           const numbers = size > 0 && ref.id === base ? arrays.get(base)!.now!.many.numbers : undefined;
           const wanted = Number(id.slice(base.length + 1));
-          for (let k = 0; numbers !== undefined && k < size; k++) if (numberAt(numbers, k) === wanted) return at + 1 + k;
+          const k = numbers === undefined ? 0 : indexFrom(numbers, wanted);
+          if (numbers !== undefined && numberAt(numbers, k) === wanted) return at + 1 + k;
           at += 1 + size;
         }
       }
@@ -446,7 +465,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
         continue;
       }
       for (const ref of refs) {
-        if (isClosed || (search !== s && search?.next !== s)) return;
+        if (phase.closed || (search !== s && search?.next !== s)) return;
         if (
           passesByName(s.filter, ref.id, rowFor(ref)) &&
           (!readsAll || (await readFor(ref))) &&
@@ -465,8 +484,14 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
         stop = system.monotonic() + SLICE_MS;
       }
     }
-    s.isComplete = isComplete;
+    s.isComplete = phase.complete;
     s.endedMs = system.monotonic();
+  };
+
+  /** Runs a newer search beside the one that is shown. */
+  const replaceBy = async (next: Search): Promise<void> => {
+    await runSearch(next);
+    if (search?.next === next) search = next;
   };
 
   const readFor = async (ref: Ref): Promise<true> => {
@@ -492,9 +517,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       if (system.monotonic() - search.endedMs > Math.max(PACE_MS, 20 * took)) {
         const next = newSearch(key, filter, column);
         search.next = next;
-        searching = runSearch(next).then(() => {
-          if (search?.next === next) search = next;
-        });
+        searching = replaceBy(next);
       }
     }
     await Promise.race([searching, sleep(LATER_MS)]);
@@ -507,7 +530,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       const base = ask.cursor.split('.')[0]!;
       let at = 0;
       for (const [i, ref] of refs.entries()) {
-        if (ref.id === ask.cursor || (ref.kind === 'array' && ref.id === base && sizes[i]! === 1)) {
+        if (ref.id === ask.cursor || (ref.kind === 'array' && ref.id === base && sizes[i] === 1)) {
           offset = inSight(at, offset, ask.rows);
           break;
         }
@@ -576,12 +599,18 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const prepare = async (refs: readonly Ref[], until: number): Promise<Map<Ref, Row>> => {
     const rows = new Map<Ref, Row>();
     for (const ref of refs) {
-      const hurry = system.monotonic() > until;
+      const hurry = system.monotonic() > until || reads <= 0;
       if (ref.kind === 'task') {
-        if (!hurry && files.known(ref.id, ref.n) === undefined) await files.read(ref.leaf, ref);
+        if (!hurry && files.known(ref.id, ref.n) === undefined && !files.isGone(ref.leaf, ref)) {
+          reads--;
+          await files.read(ref.leaf, ref);
+        }
         const { state } = ref.leaf;
         const hasPast = state === 'held' || isTerminal(state) || (ref.n > 0 && state !== 'running');
-        if (!hurry && hasPast && files.past(ref.id, ref.n, state) === undefined) await files.readPast(ref.id, ref.n, state);
+        if (!hurry && hasPast && files.past(ref.id, ref.n, state) === undefined) {
+          reads--;
+          await files.readPast(ref.id, ref.n, state);
+        }
         rows.set(ref, taskRow(ref));
       } else if (ref.kind === 'array') {
         if (!hurry && !arrays.has(ref.id)) await readFor(ref);
@@ -725,7 +754,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       offset: window.offset,
       matching: window.matching,
       total: window.total,
-      isComplete: isComplete && window.isComplete,
+      isComplete: phase.complete && window.isComplete,
       unreachableSince,
       isWritable,
       filterError: 'error' in parsed ? parsed.error : null,
@@ -750,7 +779,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       const now = system.monotonic();
       if (!begun) {
         await begin();
-        while (!isComplete && system.monotonic() - now < FIRST_MS) await breathe();
+        while (!phase.complete && system.monotonic() - now < FIRST_MS) await breathe();
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
       } else if (now - refreshed >= (q.network ? NETWORK_PACE_MS : PACE_MS)) {
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
@@ -767,7 +796,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       return last;
     },
     async close() {
-      isClosed = true;
+      phase.closed = true;
       shelves.save();
     },
   };
@@ -850,7 +879,6 @@ export function newEndings(): Endings {
   let before: number | undefined;
   let fresh = 0;
   let began: number | undefined;
-  const slot = (ms: number): number => Math.floor(ms / POINT_MS);
   return {
     tasks(n, ms) {
       began ??= ms;
@@ -890,4 +918,8 @@ function breathe(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
+}
+
+function slot(ms: number): number {
+  return Math.floor(ms / POINT_MS);
 }

@@ -71,9 +71,11 @@ export interface Tree {
   /** Goes up whenever anything changed. */
   changes(): number;
   leaves(state: State): readonly Leaf[];
+  /** Those that are known. */
+  sessions(): string[];
   /** Looks at the next directory of the round. False: the round is over, the next call begins another. */
   step(): Promise<boolean>;
-  /** Sessions, and what each of those `wanted` runs; of all if undefined. */
+  /** Sessions, and what each of those `wanted` runs, and each new one; of all if undefined. */
   lookAtSessions(wanted?: ReadonlySet<string>): Promise<void>;
   /** The directories of this bucket that are known, and those of the terminal states even if they are not. */
   lookAtBucket(bucket: string, states: readonly State[]): Promise<void>;
@@ -134,7 +136,7 @@ export function makeTree(q: Queue): Tree {
 
   const drop = (node: Node): void => {
     node.above?.children.delete(node.dir.slice(node.dir.lastIndexOf('/') + 1));
-    for (const child of [...node.children.values()]) drop(child);
+    for (const child of node.children.values()) drop(child);
     if (node.leaf !== undefined) {
       put(node.leaf, EMPTY);
       forget(node.leaf);
@@ -225,6 +227,7 @@ export function makeTree(q: Queue): Tree {
       sorted.set(state, known);
       return leaves;
     },
+    sessions: () => [...roots.get('running')!.children.keys()],
     async step() {
       round ??= goRound();
       const next = await round.next();
@@ -235,7 +238,8 @@ export function makeTree(q: Queue): Tree {
     async lookAtSessions(wanted) {
       const running = roots.get('running')!;
       await expand(running);
-      for (const [session, node] of running.children) if (wanted === undefined || wanted.has(session)) await lookAtNode(node);
+      for (const [session, node] of running.children)
+        if (node.leaf === undefined || wanted === undefined || wanted.has(session)) await lookAtNode(node);
     },
     async lookAtBucket(bucket, states) {
       for (const state of states) {
@@ -272,7 +276,7 @@ export function makeTree(q: Queue): Tree {
       const entries = await entriesIn(q, leaf.dir);
       listed.set(leaf, { version, entries });
       kept += entries.length;
-      for (const other of [...listed.keys()]) {
+      for (const other of listed.keys()) {
         if (kept <= MOST_NAMES || other === leaf) break;
         forget(other);
       }

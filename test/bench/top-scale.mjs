@@ -88,9 +88,7 @@ async function watching() {
     rows.push([`store, ${when}: memory`, `${w.rssMb} MB`]);
   };
   say('nothing changes', await run(WATCHED_MS));
-  const workers = Array.from({ length: 4 }, (_, i) =>
-    spawn(tq, ['worker', '--name', `live${i}`, '-j', '2'], { env, stdio: 'ignore' }),
-  );
+  const workers = Array.from({ length: 4 }, (_, i) => spawn(tq, ['worker', '--name', `live${i}`, '-j', '2'], { env, stdio: 'ignore' }));
   await sleep(2000);
   say('four workers run', await run(WATCHED_MS));
   for (const w of workers) w.kill('SIGTERM');
