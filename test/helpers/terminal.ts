@@ -22,6 +22,9 @@ export interface Emulator {
   resize(columns: number, rows: number): void;
 }
 
+/** What is written while this mode is set is shown at once at its end. */
+const TOGETHER = 2026;
+
 interface Cell {
   char: string;
   colour: boolean;
@@ -43,6 +46,14 @@ export function newEmulator(columns: number, rows: number): Emulator {
   const unknown: string[] = [];
   let rest = '';
   const screen = (): Cell[][] => (isOther ? other : main);
+  let shown: string[] = [];
+  const texts = (): string[] =>
+    screen().map((row) =>
+      row
+        .map((c) => c.char)
+        .join('')
+        .trimEnd(),
+    );
   const newline = (): void => {
     if (y < size.rows - 1) y += 1;
     else {
@@ -73,6 +84,7 @@ export function newEmulator(columns: number, rows: number): Emulator {
       .map((p) => (p === '' ? 0 : Number(p)));
     if (params.startsWith('?') && (end === 'h' || end === 'l')) {
       for (const mode of n) {
+        if (mode === TOGETHER && end === 'h') shown = texts();
         if (end === 'h') modes.add(mode);
         else modes.delete(mode);
         if (mode !== 1049) continue;
@@ -97,7 +109,7 @@ export function newEmulator(columns: number, rows: number): Emulator {
       return isOther;
     },
     unknown,
-    modes: () => [...modes].toSorted((a, b) => a - b),
+    modes: () => [...modes].filter((mode) => mode !== TOGETHER).toSorted((a, b) => a - b),
     lines: () =>
       screen().map((row) =>
         row
