@@ -110,13 +110,7 @@ export function newEmulator(columns: number, rows: number): Emulator {
     },
     unknown,
     modes: () => [...modes].filter((mode) => mode !== TOGETHER).toSorted((a, b) => a - b),
-    lines: () =>
-      screen().map((row) =>
-        row
-          .map((c) => c.char)
-          .join('')
-          .trimEnd(),
-      ),
+    lines: () => (modes.has(TOGETHER) ? shown : texts()),
     colours: () =>
       screen()
         .flat()

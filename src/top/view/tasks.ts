@@ -170,6 +170,8 @@ function infoCell(row: Row, columns: number): Line {
     return fill([...line, space(1), cell(row.message ?? '', left, DIM)], columns);
   }
   const parts = [row.message, row.info].filter((part): part is string => part !== null && part !== '');
-  const attempt = row.attempt > 1 && !parts.some((part) => part.includes('attempt')) ? [`attempt ${row.attempt}`] : [];
+  // Numbers of attempts of elements are those of the pieces they were claimed in.
+  const attempt =
+    row.kind !== 'element' && row.attempt > 1 && !parts.some((part) => part.includes('attempt')) ? [`attempt ${row.attempt}`] : [];
   return [cell([...parts, ...attempt].join(', '), columns, row.state === 'failed' ? { fg: 'red' } : DIM)];
 }

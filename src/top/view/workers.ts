@@ -167,8 +167,17 @@ function now(ui: Ui): number {
 function runsOf(ui: Ui, w: WorkerRow, columns: number): Span {
   if (w.reason !== null && w.reason !== '') return cell(w.reason, columns, { fg: w.state === 'error' ? 'red' : 'yellow' });
   const names = w.running.map((id) => {
-    const row = ui.snapshot?.rows.find((r) => r.id === id);
-    return row?.name === undefined || row.name === null || row.name === '' ? id : row.name;
+    const name = nameOf(ui, id) ?? '';
+    if (name !== '') return name;
+    const dot = id.indexOf('.');
+    const whole = dot < 0 ? '' : (nameOf(ui, id.slice(0, dot)) ?? '');
+    return whole === '' ? id : `${whole}${id.slice(dot)}`;
   });
   return cell(names.join('  '), columns, DIM);
+}
+
+/** Of a task that is in the list now. */
+function nameOf(ui: Ui, id: string): string | null | undefined {
+  const row = ui.snapshot?.rows.find((r) => r.id === id);
+  return row?.kind === 'element' ? `${row.name}${id.slice(id.indexOf('.'))}` : row?.name;
 }
