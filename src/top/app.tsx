@@ -39,6 +39,8 @@ const OVER_FACTOR = 8;
 /** Until the next look while what is shown is not all there yet, ms; each time a little longer. */
 const SOON_MS = 20;
 const TICK_MS = 1000;
+/** A store that is silent for longer, as a file server can make it, is said to be, ms. */
+const LEAST_PATIENCE_MS = 5000;
 /** Without a snapshot after this long the frame says that it is looked for, ms. */
 const PATIENCE_MS = 150;
 
@@ -49,7 +51,7 @@ export function runTop(options: TopOptions): Promise<number> {
   const { store, actions, system, terminal, paint, intervalMs, logMs } = options;
   const screen = openScreen(terminal);
   const size = terminal.size();
-  let ui: Ui = startUi(size.columns, size.rows, system.now(), options.readonly);
+  let ui: Ui = startUi(size.columns, size.rows, system.now(), options.readonly, Math.max(LEAST_PATIENCE_MS, 4 * intervalMs));
   let frame: Frame = { lines: [], zones: [] };
   const canvas = openCanvas(screen, size);
   const undo: Array<() => void> = [];

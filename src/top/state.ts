@@ -84,6 +84,10 @@ export interface Ui {
   /** Acts under way. */
   acting: number;
   readers: number;
+  /** When the store answered last, ms since the epoch. */
+  seenAt: number;
+  /** Without an answer for this long the store is said to hang, ms. */
+  patienceMs: number;
 }
 
 export type Event =
@@ -118,7 +122,7 @@ export type Effect =
 
 export type Step = readonly [Ui, readonly Effect[]];
 
-export function startUi(columns: number, rows: number, now: number, readonly: string | null): Ui {
+export function startUi(columns: number, rows: number, now: number, readonly: string | null, patienceMs = PATIENCE_MS): Ui {
   return {
     columns,
     rows,
@@ -147,9 +151,12 @@ export function startUi(columns: number, rows: number, now: number, readonly: st
     readonly,
     acting: 0,
     readers: 0,
+    seenAt: now,
+    patienceMs,
   };
 }
 
+const PATIENCE_MS = 5000;
 /** Messages go away after this long, ms. */
 const MESSAGE_MS = 8000;
 /** Rows per notch of the wheel. */
@@ -170,7 +177,7 @@ export function reduce(ui: Ui, event: Event): Step {
     case 'tick':
       return [aged({ ...ui, now: event.now }), []];
     case 'snapshot':
-      return onSnapshot(aged({ ...ui, now: event.now }), event.snapshot);
+      return onSnapshot(aged({ ...ui, now: event.now, seenAt: event.now }), event.snapshot);
     case 'acted':
       return [
         { ...ui, acting: Math.max(0, ui.acting - 1), message: saidOf(event.act, event.acted, ui.now) },

@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { appendLog, MOST_LINES, NO_LOG, shownText, topOfEnd } from '../../src/top/log-lines.ts';
 import { askOf, reduce, startUi, taskRows, type Effect, type Event, type Ui } from '../../src/top/state.ts';
+import { textOf } from '../../src/top/text.ts';
+import { drawFrame } from '../../src/top/view/frame.ts';
 import type { Snapshot } from '../../src/top/model.ts';
 import { huge, NOW, row, snapshot, typical, worker } from './queues.ts';
 
@@ -59,6 +61,18 @@ describe('moving', () => {
     expect(unfolded.effects).toEqual([{ kind: 'look' }]);
     const element = run(ui, 'down', 'down').ui;
     expect(run(element, 'h').ui.cursor).toBe(element.snapshot!.rows[4]!.id);
+  });
+});
+
+describe('waiting', () => {
+  it('a store that does not answer is said, and what was seen last stays', () => {
+    const ui = run(start(list('a')), { kind: 'tick', now: NOW + 4000 }).ui;
+    expect(drawFrame(ui).lines.map(textOf).join('\n')).not.toContain('no answer');
+    const text = drawFrame(run(ui, { kind: 'tick', now: NOW + 12_000 }).ui)
+      .lines.map(textOf)
+      .join('\n');
+    expect(text).toContain('no answer for 12s');
+    expect(text).toContain('queued');
   });
 });
 

@@ -54,6 +54,9 @@ function rightEnd(ui: Ui, snapshot: Snapshot): Line {
     const since = `unreachable since ${timeOfDay(snapshot.unreachableSince)} (${clock(ui.now - snapshot.unreachableSince)})`;
     return [span(` ${since} `, { fg: 'red', bold: true, inverse: true })];
   }
+  if (ui.now - ui.seenAt > ui.patienceMs) {
+    return [span(` no answer for ${clock(ui.now - ui.seenAt)} `, { fg: 'red', bold: true, inverse: true })];
+  }
   const parts: Line[] = [];
   if (ui.acting > 0) parts.push([span('working…', { fg: 'magenta' })]);
   if (ui.readonly !== null || !snapshot.isWritable) parts.push([span('read-only', { fg: 'yellow', bold: true })]);

@@ -159,7 +159,7 @@ const MOST_BAR = 20;
 function infoCell(row: Row, columns: number): Line {
   const bar = Math.min(MOST_BAR, Math.max(LEAST_BAR, Math.floor(columns * 0.33)));
   if (row.counts !== null) {
-    const told = countsText(row.counts);
+    const told = countsText(row.counts, columns - bar - 1);
     const rest = [row.info].filter((part) => part !== '' && !told.includes(part)).map((part) => `  ${visible(part)}`);
     return fill([...countsBar(row.counts, bar), space(1), span(told), ...rest.map((part) => span(part, DIM))], columns);
   }

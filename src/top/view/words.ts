@@ -98,15 +98,18 @@ export function shares(counts: readonly number[], columns: number): number[] {
   }
 }
 
-/** `12/40 done, 3 failed, 5 running` */
-export function countsText(counts: Readonly<Partial<Record<State, number>>>): string {
-  const total = Object.values(counts).reduce((sum, one) => sum + one, 0);
-  const parts = [`${thousands(counts.done ?? 0)}/${thousands(total)} done`];
-  for (const state of ['failed', 'running', 'canceled', 'skipped', 'held'] as const) {
-    const n = counts[state] ?? 0;
-    if (n > 0) parts.push(`${thousands(n)} ${state}`);
-  }
-  return parts.join(', ');
+/** `12/40 done, 3 failed, 5 running`, or as far as there is room for that `12✓ 3✗ 5● of 40`. */
+export function countsText(counts: Readonly<Partial<Record<State, number>>>, columns: number): string {
+  const total = thousands(Object.values(counts).reduce((sum, one) => sum + one, 0));
+  const parts = (['failed', 'running', 'canceled', 'skipped', 'held'] as const).filter((state) => (counts[state] ?? 0) > 0);
+  const done = thousands(counts.done ?? 0);
+  const long = [`${done}/${total} done`, ...parts.map((state) => `${thousands(counts[state]!)} ${state}`)].join(', ');
+  if (long.length <= columns) return long;
+  return [
+    `${done}${STATES.done.symbol}`,
+    ...parts.map((state) => `${thousands(counts[state]!)}${STATES[state].symbol}`),
+    `of ${total}`,
+  ].join(' ');
 }
 
 const STEPS = '▁▂▃▄▅▆▇█';
