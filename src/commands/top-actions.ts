@@ -3,6 +3,7 @@
  * would type, so that both do the same.
  */
 import { locateAny } from '../queue/array-view.ts';
+import type { TaskView } from '../queue/read.ts';
 import { attemptsWithLogs, keptOutput, readSlice } from '../queue/logs.ts';
 import { TqError } from '../errors.ts';
 import { isTerminal } from '../task/types.ts';
@@ -151,7 +152,13 @@ async function details(ctx: Ctx, id: string): Promise<Details> {
       ) ?? '',
   }));
   const why = isTerminal(view.state) || view.state === 'running' ? [] : await whyLines(ctx, id);
-  return { id: view.id, state: view.state, text, why, attempts };
+  return { id: view.id, state: view.state, text, why, attempts, counts: countsOf(view) };
+}
+
+function countsOf({ array }: TaskView): Details['counts'] {
+  if (array === null) return null;
+  const { queued, running, done, failed, canceled } = array;
+  return { queued, running, done, failed, canceled };
 }
 
 async function whyLines(ctx: Ctx, id: string): Promise<string[]> {

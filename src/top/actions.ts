@@ -2,6 +2,7 @@
  * What the live view can do to the queue, and what it reads of one task, as the interface that the command fills with the functions of
  * the verbs of the same name.
  */
+import type { State } from '../task/types.ts';
 
 /** Ids are of tasks, elements and arrays, or `@group`. */
 export type Act =
@@ -38,6 +39,8 @@ export interface Details {
   /** Lines of `tq why`, for one that is not running yet. */
   why: readonly string[];
   attempts: readonly AttemptBar[];
+  /** Of an array: how many elements are in which state. */
+  counts: Readonly<Partial<Record<State, number>>> | null;
 }
 
 export type Stream = 'both' | 'stdout' | 'stderr';

@@ -21,7 +21,7 @@ import {
   type Span,
   type Style,
 } from './text.ts';
-import { wordLook, workerState } from './view/words.ts';
+import { countsBar, countsText, wordLook, workerState } from './view/words.ts';
 
 export interface TextOptions {
   columns: number;
@@ -46,6 +46,14 @@ export function detailLines(details: Details, now: number, options: TextOptions)
   );
   for (const line of details.why) lines.push(...broken(marked(line, { fg: 'yellow' }, options.search), 4, options));
   if (details.attempts.length > 0) lines.push([], ...timeline(details.attempts, now, options.columns), []);
+  if (details.counts !== null) {
+    const bar = Math.min(40, Math.floor(options.columns / 3));
+    lines.push(
+      [],
+      [space(2), ...countsBar(details.counts, bar), space(2), span(countsText(details.counts, options.columns - bar - 4))],
+      [],
+    );
+  }
   for (const line of rest) lines.push(...titled(line, options));
   return lines;
 }

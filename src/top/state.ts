@@ -585,6 +585,9 @@ function logs(ui: Ui): Step {
     }
     return openLog(ui, row.id, null, 'both');
   }
+  if (ui.side?.kind === 'details' && ui.side.details !== null && ui.side.details.counts !== null) {
+    return [say(ui, 'plain', 'an array has no output of its own: unfold it and choose one of its tasks'), []];
+  }
   if (ui.side?.kind === 'details') return openLog(ui, ui.side.id, null, 'both');
   return [ui, []];
 }

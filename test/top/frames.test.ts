@@ -71,6 +71,7 @@ describe('frames', () => {
           '    1  failed   3',
         ],
         why: [],
+        counts: null,
         attempts: [
           { attempt: 1, outcome: 'failed', startedAt: NOW - 300_000, endedAt: NOW - 200_000, worker: 'node3', note: 'exit 3' },
           { attempt: 2, outcome: null, startedAt: NOW - 83_000, endedAt: null, worker: 'node1', note: '' },
