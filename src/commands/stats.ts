@@ -97,7 +97,7 @@ async function countUnfinished(q: Queue, filters: Filters, ids: ReadonlySet<stri
   const all = Object.keys(filters).length === 0 && ids === undefined;
   if (all) {
     const counted = await count(q, { states });
-    if (counted.parts === 0) return counted.states;
+    if (counted.arrays === 0) return counted.states;
   }
   const add = (state: State, n: number): void => void counts.set(state, (counts.get(state) ?? 0) + n);
   // Of an array that is under way some elements may be in any state.

@@ -212,7 +212,7 @@ export interface Tally {
   /** `dir` is where the entries lie. */
   add(state: State, shelf: Shelf, dir: string): void;
   /** Tasks by state, of the states whose entries were added; of queued tasks perhaps not all. */
-  sum(scanned: readonly State[], isPartial?: boolean): Promise<Map<State, number>>;
+  sum(scanned: readonly State[], isPartial?: boolean): Promise<{ states: Map<State, number>; arrays: number }>;
 }
 
 /** `wholeState` reads an array; it is asked where the entries that were added do not tell. */
@@ -233,15 +233,17 @@ export function newTally(shelves: Shelves, wholeState: (base: string) => Promise
       const add = (state: State, n: number): void => {
         if (total.has(state)) total.set(state, total.get(state)! + n);
       };
+      let arrays = 0;
       for (const [base, { dir, counts }] of submissions) {
         if ((await shelves.isArray(base, dir)) !== true) {
           for (const state of STATES) add(state, counts[state] ?? 0);
           continue;
         }
+        arrays++;
         const state = !isPartial && tells(counts, scanned) ? stateOfAll(counts) : await wholeState(base);
         if (state !== undefined) add(state, 1);
       }
-      return total;
+      return { states: total, arrays };
     },
   };
 }

@@ -102,6 +102,8 @@ export interface Counted {
   tasks: number;
   /** Files; of an array in pieces there are several. */
   entries: number;
+  /** Arrays of which something was seen. */
+  arrays: number;
 }
 
 /** How many tasks there are in each of these states, by counting names. */
@@ -117,9 +119,9 @@ export async function count(q: Queue, options: WalkOptions): Promise<Counted> {
       entries += sizeOf(shelf);
     }
   }
-  const states = await tally.sum(options.states, options.queue !== undefined);
+  const { states, arrays } = await tally.sum(options.states, options.queue !== undefined);
   shelves.save();
-  return { states, tasks: [...states.values()].reduce((sum, n) => sum + n, 0), entries };
+  return { states, tasks: [...states.values()].reduce((sum, n) => sum + n, 0), entries, arrays };
 }
 
 /** Below this many ids each is looked up by itself. */

@@ -14,6 +14,7 @@ import type { RunningNow } from '../queue/registry.ts';
 import { shelvesOf } from '../queue/shelves.ts';
 import { bell } from '../queue/signal.ts';
 import { parseSession } from '../queue/session.ts';
+import { isOther, openTail, type Tail } from '../queue/tail.ts';
 import type { System } from '../system.ts';
 import { indexFrom, numberAt } from '../task/array.ts';
 import type { StatusWord } from '../task/farm.ts';
@@ -43,6 +44,8 @@ export interface Eyes {
   word(counts: Readonly<Record<State, number>>): Promise<StatusWord>;
 }
 
+/** Over a network the journal is read at each third look. */
+const TAIL_EVERY = 3;
 /** How long the first look may take, and any later one wait for something new, ms. */
 const FIRST_MS = 120;
 const LATER_MS = 30;
@@ -95,6 +98,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   let unreachableSince: number | null = null;
   let last: Snapshot | undefined;
   let shown: readonly Ref[] = [];
+  let tail: Tail | undefined;
+  let tailed = 0;
   let nextWorker = 0;
   let names: readonly string[] = [];
   let namesAtMs = Number.NEGATIVE_INFINITY;
@@ -139,6 +144,17 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       for (const run of seen.running) runs.set(`${run.id}.a${run.attempt}`, { run, worker: name });
     }
     runsSeen++;
+  };
+
+  /** The journal names tasks that moved. It is only quick, never sure: nothing rests on it. Over a network each writer's file is a call. */
+  const readTail = async (): Promise<void> => {
+    if (!phase.complete || (q.network && tailed++ % TAIL_EVERY > 0)) return;
+    try {
+      if (tail === undefined) tail = await openTail(q, serverTime());
+      else for (const line of await tail.read(serverTime())) if (!isOther(line)) changed.add(bucketOf(line.task));
+    } catch {
+      tail = undefined;
+    }
   };
 
   /** What began or ended since names the buckets in which something changed. */
@@ -200,6 +216,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     await q.fsx.stat(q.lay.config);
     await lookAtWorkers(q.network ? NETWORK_WORKERS : WORKERS);
     const changes = tree.changes();
+    await readTail();
     await lookAtRunning();
     const now = await bell(q);
     if (now !== rung) {
