@@ -11,9 +11,12 @@ export const command = defineCommand({
   name: 'top',
   section: 'LOOKING',
   summary: 'watch and work on the queue on one screen',
-  description: 'In a pipe, or with --once: one plain frame.',
+  description:
+    'The keys: arrows or hjkl move, enter shows details, l the log, / filters, c cancels, ? lists all. Each acting key does what the verb of ' +
+    'that name does. In a pipe, with --once or on a dumb terminal: one plain frame.',
   examples: [
     { command: 'tq top', text: 'keys are shown with ?' },
+    { command: 'tq top --readonly --interval 5s', text: 'on a wall' },
     { command: 'tq top --once', text: 'one frame, for a script' },
   ],
   args: [],
@@ -26,9 +29,9 @@ export const command = defineCommand({
   },
   async run(ctx) {
     if (ctx.flags.replay === true) throw new TqError('REFUSED', 'this version of tq does not have top --replay yet');
-    if (ctx.flags.once !== true && ctx.io.terminal && !ctx.json) {
-      throw new TqError('REFUSED', 'this version of tq does not have the live view yet', { hint: 'tq top --once prints one frame' });
-    }
+    const { intervalOf, isWatched, watch } = await import('./top-live.ts');
+    const intervalMs = intervalOf(ctx.flags.interval);
+    if (ctx.flags.once !== true && !ctx.json && isWatched(ctx as Ctx)) return watch(ctx as Ctx, intervalMs);
     await printFrame(ctx);
     return 0;
   },
