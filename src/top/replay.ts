@@ -22,6 +22,13 @@ const MOST_WHOLE = 50_000;
 const MOST_ELEMENTS = 10;
 const MOST_FAILURES = 100;
 
+/** A task that is there from now on. */
+interface Begin {
+  id: string;
+  state: State;
+  facts: Facts;
+}
+
 interface Played {
   facts: Facts;
   state: State;
@@ -41,23 +48,31 @@ export async function openReplay(
 ): Promise<Store> {
   const to = await serverNowOrLocal(q);
   const whole = from === undefined || (await count(q, { states: STATES })).entries <= MOST_WHOLE;
-  const events: Told[] = [];
-  for await (const told of replay(q, whole ? Number.NEGATIVE_INFINITY : from, to)) events.push(told);
-  const start = from ?? (events.length === 0 ? to : momentOf(events[0]!));
+  const all: Told[] = [];
+  for await (const told of replay(q, whole ? Number.NEGATIVE_INFINITY : from, to)) all.push(told);
+  const start = from ?? (all.length === 0 ? to : momentOf(all[0]!));
   const tasks = new Map<string, Played>();
   const workers = new Map<string, { state: WorkerState; at: number; reason: string | null }>();
   const endings = newEndings();
   let applied = 0;
   let ended = 0;
-  // A task that was there before the first thing known of it.
-  const firsts = new Set<string>();
-  for (const told of events) {
-    if (!('step' in told) || firsts.has(told.step.task)) continue;
-    firsts.add(told.step.task);
-    if (told.step.from !== null) tasks.set(told.step.task, played(told.facts, told.step.from));
+  const first = new Set<string>();
+  const events: Array<{ at: number; told: Told | Begin }> = [];
+  for (const told of all) {
+    events.push({ at: momentOf(told), told });
+    if (!('step' in told) || first.has(told.step.task)) continue;
+    const { task: id, from: state } = told.step;
+    first.add(id);
+    // It was there before the first thing that is known of it; an element since its array was submitted.
+    if (state !== null) events.push({ at: Math.min(told.facts.submittedAt, told.step.at), told: { id, state, facts: told.facts } });
   }
+  const timed = events.toSorted((a, b) => a.at - b.at);
 
-  const apply = (told: Told): void => {
+  const apply = (told: Told | Begin): void => {
+    if ('id' in told) {
+      if (!tasks.has(told.id)) tasks.set(told.id, played(told.facts, told.state));
+      return;
+    }
     if ('step' in told) {
       ended += step(tasks, told.step, told.facts);
       return;
@@ -70,13 +85,13 @@ export async function openReplay(
   return {
     async look(ask) {
       const at = Math.min(to, start + (system.monotonic() - began) * speed);
-      while (applied < events.length && momentOf(events[applied]!) <= at) apply(events[applied++]!);
+      while (applied < timed.length && timed[applied]!.at <= at) apply(timed[applied++]!.told);
       // Of what lay before the beginning nothing is told.
       endings.tasks(ended, Math.max(0, at - start));
       return picture(q, ask, at, tasks, workers, endings, at - start);
     },
     async close() {
-      applied = events.length;
+      applied = timed.length;
     },
   };
 }
@@ -196,7 +211,7 @@ function rowOf(id: string, task: Played, depth: 0 | 1): Row {
     kind: depth === 1 ? 'element' : 'task',
     id,
     state: task.state,
-    name: facts.name,
+    name: facts.title,
     queue: facts.queue,
     group: facts.group,
     priority: null,
