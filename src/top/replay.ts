@@ -141,10 +141,13 @@ function picture(
   const runningOf = new Map<string, string[]>();
   const rows: Row[] = [];
   const folded = foldedOnes(tasks);
+  const elements = new Map<string, Row[]>();
   for (const [id, task] of tasks) {
     if (!folded.has(baseId(id))) counts[task.state]++;
     if (task.state === 'running' && task.worker !== null) runningOf.set(task.worker, [...(runningOf.get(task.worker) ?? []), id]);
-    if (!folded.has(baseId(id)) || ask.unfolded.has(baseId(id))) rows.push(rowOf(id, task, folded.has(baseId(id)) ? 1 : 0));
+    if (!folded.has(baseId(id))) rows.push(rowOf(id, task, 0));
+    else if (id !== baseId(id) && ask.unfolded.has(baseId(id)))
+      elements.set(baseId(id), [...(elements.get(baseId(id)) ?? []), rowOf(id, task, 1)]);
   }
   for (const [base, { its, sums }] of folded) {
     const row = arrayRow(base, its, sums, !ask.unfolded.has(base));
@@ -154,14 +157,16 @@ function picture(
   const all = rows.filter((row) => !isTerminal(row.state) || row.state === 'failed');
   const failures = new Set(
     all
-      .filter((row) => row.state === 'failed' && row.depth === 0)
+      .filter((row) => row.state === 'failed')
       .toSorted((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0))
       .slice(0, MOST_FAILURES),
   );
   const states = filter?.filters.failed === true ? ['failed' as const] : filter?.filters.states;
-  const plain = all.filter((row) => row.depth === 1 || row.state !== 'failed' || failures.has(row));
+  const plain = all.filter((row) => row.state !== 'failed' || failures.has(row));
   const wanted = states === undefined ? plain : rows.filter((row) => states.includes(row.state));
-  const left = (filter === undefined ? plain : wanted.filter((row) => passes(filter, row, tasks))).toSorted(inOrder(ask.sort, ask.reverse));
+  const left = (filter === undefined ? plain : wanted.filter((row) => passes(filter, row, tasks)))
+    .toSorted(inOrder(ask.sort, ask.reverse))
+    .flatMap((row) => [row, ...(elements.get(row.id) ?? []).toSorted((a, b) => inSubmitOrder(a.id, b.id))]);
   const index = ask.cursor === null ? -1 : left.findIndex((row) => row.id === ask.cursor);
   let offset = Math.max(0, Math.min(ask.offset, left.length - 1));
   if (index >= 0 && index < offset) offset = index;
@@ -201,7 +206,8 @@ function foldedOnes(tasks: ReadonlyMap<string, Played>): Map<string, { its: Play
     sub.its.push(task);
     sub.sums[task.state] = (sub.sums[task.state] ?? 0) + 1;
   }
-  for (const [base, { its }] of found) if (its.length <= MOST_ELEMENTS) found.delete(base);
+  // An array was submitted as a whole; of many tasks of a batch one row is enough.
+  for (const [base, { its }] of found) if (its.length <= MOST_ELEMENTS && !tasks.has(base)) found.delete(base);
   return found;
 }
 
@@ -292,7 +298,6 @@ function passes(filter: Filter, row: Row, tasks: ReadonlyMap<string, Played>): b
   });
 }
 
-/** Elements stand below their array, whatever the order. */
 function inOrder(column: Column | null, reverse: boolean): (a: Row, b: Row) => number {
   const sign = reverse ? -1 : 1;
   const keyOf = (row: Row): string | number | null => {
@@ -310,7 +315,6 @@ function inOrder(column: Column | null, reverse: boolean): (a: Row, b: Row) => n
     }
   };
   return (a, b) => {
-    if (baseId(a.id) === baseId(b.id)) return a.depth - b.depth || inSubmitOrder(a.id, b.id);
     const [x, y] = [keyOf(a), keyOf(b)];
     if (x !== y) {
       if (x === null || y === null) return x === null ? 1 : -1;
