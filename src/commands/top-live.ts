@@ -3,8 +3,6 @@
  */
 import { usage } from '../errors.ts';
 import { parseDuration } from '../task/duration.ts';
-import type { Queue } from '../queue/open.ts';
-import type { Store } from '../top/model.ts';
 import { quoted } from '../task/visible.ts';
 import type { Ctx } from './spec.ts';
 import { makeEyes } from './eyes.ts';
@@ -18,14 +16,8 @@ const LEAST_MS = 100;
 /** Between two looks at a log that is shown, ms. */
 const LOG_MS = 250;
 
-export interface WatchOptions {
-  intervalMs: number | undefined;
-  /** The past, played back; absent: the queue as it is. */
-  replay?: (q: Queue) => Promise<Store>;
-}
-
 /** Until it is quit; the exit code. */
-export async function watch(ctx: Ctx, { intervalMs, replay }: WatchOptions): Promise<number> {
+export async function watch(ctx: Ctx, intervalMs: number | undefined): Promise<number> {
   const q = await ctx.queue();
   const [{ runTop }, { openStore }, { paintOf }, { realTerminal }] = await Promise.all([
     import('../top/app.tsx'),
@@ -33,16 +25,15 @@ export async function watch(ctx: Ctx, { intervalMs, replay }: WatchOptions): Pro
     import('../top/paint.ts'),
     import('../top/screen.ts'),
   ]);
-  const isReadonly = ctx.flags['readonly'] === true;
   return runTop({
-    store: replay === undefined ? await openStore(q, ctx.system, makeEyes(q)) : await replay(q),
+    store: await openStore(q, ctx.system, makeEyes(q)),
     actions: actionsOf(ctx),
     system: ctx.system,
     terminal: realTerminal(process.stdin, process.stdout),
     paint: paintOf(ctx.system.env),
     intervalMs: intervalMs ?? (q.network ? NETWORK_MS : LOCAL_MS),
     logMs: q.network ? NETWORK_MS : LOG_MS,
-    readonly: replay !== undefined ? 'this is the past' : isReadonly ? 'started with --readonly' : null,
+    readonly: ctx.flags['readonly'] === true ? 'started with --readonly' : null,
   });
 }
 

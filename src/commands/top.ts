@@ -31,7 +31,7 @@ export const command = defineCommand({
     if (ctx.flags.replay === true) throw new TqError('REFUSED', 'this version of tq does not have top --replay yet');
     const { intervalOf, isWatched, watch } = await import('./top-live.ts');
     const intervalMs = intervalOf(ctx.flags.interval);
-    if (ctx.flags.once !== true && !ctx.json && isWatched(ctx as Ctx)) return watch(ctx as Ctx, { intervalMs });
+    if (ctx.flags.once !== true && !ctx.json && isWatched(ctx as Ctx)) return watch(ctx as Ctx, intervalMs);
     await printFrame(ctx);
     return 0;
   },

@@ -256,7 +256,21 @@ export function bindingOf(name: string, where: Where): Binding | undefined {
   return BINDINGS.find((b) => b.keys.includes(name) && (b.where === undefined || b.where.includes(where)));
 }
 
-const SHOWN: Readonly<Record<string, string>> = { up: '↑', down: '↓', left: '←', right: '→', ' ': 'space' };
+const SHOWN: Readonly<Record<string, string>> = {
+  up: '↑',
+  down: '↓',
+  left: '←',
+  right: '→',
+  pgup: 'PgUp',
+  pgdn: 'PgDn',
+  home: 'Home',
+  end: 'End',
+  enter: 'Enter',
+  esc: 'Esc',
+  tab: 'Tab',
+  'shift-tab': 'Shift-Tab',
+  space: 'Space',
+};
 
 /** A key as people read it: `↑`, `^C`, `PgUp`. */
 export function keyLabel(name: string): string {

@@ -45,7 +45,7 @@ describe('top', () => {
     expect(lineWith(s, 'node1').line).toMatch(/node1 +awake +■■ 2\/2/);
     expect(lineWith(s, 'rest').y).toBeGreaterThan(lineWith(s, 'wait-a-lot').y);
     expect(lineWith(s, 'rest').line).toContain('○ queued');
-    await s.sees(/enter details .* \? help {2}q quit$/);
+    await s.sees(/Enter details .* \? help {2}q quit$/);
     expect(s.emulator.unknown).toEqual([]);
     s.type('q');
     expect(await s.ended).toBe(0);
