@@ -240,9 +240,9 @@ describe('top', () => {
       s.type('?');
       await s.sees('MOVE');
       s.type('\x1b[F');
-      await s.sees('the selection of the terminal');
+      await s.sees('selection of the terminal');
       s.type('\x1b');
-      await s.misses('the selection of the terminal');
+      await s.misses('selection of the terminal');
       if (end === 'TERM') process.kill(s.pidOf(/tq top/), 'SIGTERM');
       else s.type(end);
       await s.ended;

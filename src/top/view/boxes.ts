@@ -56,10 +56,7 @@ export function helpLines(columns: number): Line[] {
     }
   }
   lines.push([], [span('MOUSE', BOLD)]);
-  for (const text of [
-    'click chooses, a second click opens; on the name of a column: sorts',
-    'the wheel scrolls; shift keeps the selection of the terminal',
-  ]) {
+  for (const text of ['click chooses, twice opens; on a column: sorts', 'wheel scrolls; shift keeps the selection of the terminal']) {
     for (const row of wrapText(text, columns - 2)) lines.push([space(2), span(row)]);
   }
   return lines;
