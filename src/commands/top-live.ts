@@ -3,9 +3,9 @@
  */
 import { usage } from '../errors.ts';
 import { parseDuration } from '../task/duration.ts';
+import type { Store } from '../top/model.ts';
 import { quoted } from '../task/visible.ts';
 import type { Ctx } from './spec.ts';
-import { makeEyes } from './eyes.ts';
 import { actionsOf } from './top-actions.ts';
 
 /** Between two looks, ms: of a local disk and of one over the network. */
@@ -17,23 +17,22 @@ const LEAST_MS = 100;
 const LOG_MS = 250;
 
 /** Until it is quit; the exit code. */
-export async function watch(ctx: Ctx, intervalMs: number | undefined): Promise<number> {
+export async function watch(ctx: Ctx, store: Store, intervalMs: number | undefined): Promise<number> {
   const q = await ctx.queue();
-  const [{ runTop }, { openStore }, { paintOf }, { realTerminal }] = await Promise.all([
+  const [{ runTop }, { paintOf }, { realTerminal }] = await Promise.all([
     import('../top/app.tsx'),
-    import('../top/store.ts'),
     import('../top/paint.ts'),
     import('../top/screen.ts'),
   ]);
   return runTop({
-    store: await openStore(q, ctx.system, makeEyes(q)),
+    store,
     actions: actionsOf(ctx),
     system: ctx.system,
     terminal: realTerminal(process.stdin, process.stdout),
     paint: paintOf(ctx.system.env),
     intervalMs: intervalMs ?? (q.network ? NETWORK_MS : LOCAL_MS),
     logMs: q.network ? NETWORK_MS : LOG_MS,
-    readonly: ctx.flags['readonly'] === true ? 'started with --readonly' : null,
+    readonly: ctx.flags['replay'] === true ? 'this is a replay' : ctx.flags['readonly'] === true ? 'started with --readonly' : null,
   });
 }
 

@@ -2,9 +2,10 @@
  * `tq top`: the queue and its workers on one screen. Where nobody watches, one plain frame: what `tq status`, `tq worker ls` and `tq ls`
  * say at this moment.
  */
-import { TqError } from '../errors.ts';
+import { EXIT, usage } from '../errors.ts';
 import { printJson } from '../print.ts';
-import type { Snapshot } from '../top/model.ts';
+import { quoted } from '../task/visible.ts';
+import type { Snapshot, Store } from '../top/model.ts';
 import { defineCommand, type CommandSpec, type Ctx } from './spec.ts';
 
 export const command = defineCommand({
@@ -18,24 +19,59 @@ export const command = defineCommand({
     { command: 'tq top', text: 'keys are shown with ?' },
     { command: 'tq top --readonly --interval 5s', text: 'on a wall' },
     { command: 'tq top --once', text: 'one frame, for a script' },
+    { command: 'tq top --replay --since 8h --speed 600', text: 'what happened last night, ten minutes each second' },
   ],
   args: [],
   flags: {
     once: { help: 'one plain frame, then exit' },
     readonly: { help: 'the acting keys change nothing' },
     interval: { value: 'D', help: 'how often to look' },
-    replay: { help: 'play back what happened' },
+    replay: { help: 'play back what happened; acting keys change nothing' },
     speed: { value: 'N', help: 'with --replay: N times as fast' },
+    since: { value: 'D|T', help: 'with --replay: from then on; otherwise from the first task on' },
   },
   async run(ctx) {
-    if (ctx.flags.replay === true) throw new TqError('REFUSED', 'this version of tq does not have top --replay yet');
     const { intervalOf, isWatched, watch } = await import('./top-live.ts');
     const intervalMs = intervalOf(ctx.flags.interval);
-    if (ctx.flags.once !== true && !ctx.json && isWatched(ctx as Ctx)) return watch(ctx as Ctx, intervalMs);
-    await printFrame(ctx);
-    return 0;
+    const speed = speedOf(ctx.flags.speed);
+    for (const flag of ['speed', 'since'] as const)
+      if (ctx.flags[flag] !== undefined && ctx.flags.replay !== true) throw usage(`--${flag} is only for --replay`);
+    if (ctx.json && ctx.flags.replay === true) throw usage('--replay has no --json', 'tq events --json tells what happened');
+    if (ctx.json) {
+      await printObjects(ctx as Ctx);
+      return EXIT.ok;
+    }
+    const store = ctx.flags.replay === true ? await replayOf(ctx as Ctx, ctx.flags.since, speed) : await liveOf(ctx as Ctx);
+    if (ctx.flags.once !== true && isWatched(ctx as Ctx)) return watch(ctx as Ctx, store, intervalMs);
+    await printFrame(ctx as Ctx, store);
+    return EXIT.ok;
   },
 });
+
+async function liveOf(ctx: Ctx): Promise<Store> {
+  const [{ openStore }, { makeEyes }] = await Promise.all([import('../top/store.ts'), import('./eyes.ts')]);
+  const q = await ctx.queue();
+  return openStore(q, ctx.system, makeEyes(q));
+}
+
+async function replayOf(ctx: Ctx, since: string | undefined, speed: number): Promise<Store> {
+  const [{ openReplay }, { serverNowOrLocal }, { parseSince }] = await Promise.all([
+    import('../top/replay.ts'),
+    import('../queue/clock.ts'),
+    import('../task/time.ts'),
+  ]);
+  const q = await ctx.queue();
+  const from = since === undefined ? undefined : parseSince(since, '--since', await serverNowOrLocal(q));
+  return openReplay(q, ctx.system, from, speed);
+}
+
+/** Throws USAGE. */
+function speedOf(text: string | undefined): number {
+  if (text === undefined) return 1;
+  const speed = /^\d{1,6}(?:\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  if (speed <= 0) throw usage(`--speed: not a number above 0: ${quoted(text)}`, 'such as 60: a minute each second');
+  return speed;
+}
 
 /** Rows of tasks in a frame. */
 const ROWS = 40;
@@ -44,16 +80,9 @@ const MOST = '20';
 /** A frame of a queue that takes longer to count says so, ms. */
 const FRAME_MS = 250;
 
-async function printFrame(ctx: Ctx): Promise<void> {
-  if (ctx.json) return printObjects(ctx);
-  const [{ openStore }, { plainFrame }, { makeEyes }] = await Promise.all([
-    import('../top/store.ts'),
-    import('../top/frame.ts'),
-    import('./eyes.ts'),
-  ]);
-  const q = await ctx.queue();
+async function printFrame(ctx: Ctx, store: Store): Promise<void> {
+  const { plainFrame } = await import('../top/frame.ts');
   const began = ctx.system.monotonic();
-  const store = await openStore(q, ctx.system, makeEyes(q));
   const ask = { filter: '', sort: null, reverse: false, offset: 0, rows: ROWS, cursor: null, unfolded: new Set<string>() };
   let seen = await store.look(ask);
   while (isUnfinished(seen) && ctx.system.monotonic() - began < FRAME_MS) {

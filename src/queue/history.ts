@@ -3,6 +3,7 @@
  * the records of who held, canceled or retried it tell them; of a time the steps of all tasks, with what the journal knows beside that
  * (exact moments, tasks that were removed, workers and queues). The order of a task's steps is legal whatever is missing.
  */
+import { commandLine } from '../task/argv.ts';
 import { arrange, isAttempt, withGap, type Found, type Known, type OtherEvent, type Step } from '../task/event.ts';
 import { includes, numbersIn, spanOf } from '../task/array.ts';
 import { isTerminal, STATES, TERMINAL, type Outcome, type State, type Task } from '../task/types.ts';
@@ -24,6 +25,8 @@ export interface Facts {
   id: string;
   submittedAt: number;
   name: string | null;
+  /** Its name, or else what it runs; null where only the journal tells of it. */
+  title: string | null;
   queue: string;
   group: string | null;
   user: string;
@@ -84,6 +87,7 @@ export function factsOf(task: Task, id: string): Facts {
     id,
     submittedAt: task.submittedAt,
     name: task.name ?? null,
+    title: task.name ?? commandLine(task),
     queue: task.queue,
     group: task.group ?? null,
     user: task.submittedBy.user,
@@ -440,6 +444,7 @@ export function factsFromLines(id: string, steps: readonly Step[]): Facts {
     id,
     submittedAt: first?.at ?? 0,
     name: first?.name ?? null,
+    title: first?.name ?? null,
     queue: first?.queue ?? '',
     group: first?.group ?? null,
     user: first?.user ?? '',

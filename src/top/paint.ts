@@ -2,6 +2,7 @@
  * From lines to what a terminal is sent: colours as far as it has them, and plain ASCII where its locale has nothing else. Pure.
  */
 import { colourWanted } from '../print.ts';
+import { isUtf8 } from '../task/locale.ts';
 import { width } from '../task/visible.ts';
 import type { Colour, Line, Style } from './text.ts';
 
@@ -22,12 +23,6 @@ export function paintOf(env: Env): Paint {
 function depthOf(env: Env): Depth {
   if (!colourWanted(env, () => true)) return 'none';
   return /256color|direct|kitty|alacritty|ghostty/.test(env['TERM'] ?? '') || (env['COLORTERM'] ?? '') !== '' ? 'many' : 'basic';
-}
-
-/** The first of the three that is set decides, as in setlocale(3). */
-export function isUtf8(env: Env): boolean {
-  const locale = [env['LC_ALL'], env['LC_CTYPE'], env['LANG']].find((value) => value !== undefined && value !== '');
-  return /utf-?8/i.test(locale ?? '');
 }
 
 /**
