@@ -69,6 +69,7 @@ function play(store: Store, perform: Actions['perform'] = async () => ({ done: 1
     paint: { depth: 'none', ascii: false },
     intervalMs,
     logMs: 20,
+    detailsMs: 20,
     readonly: null,
   });
   const screen = (): string => emulator.lines().join('\n');
