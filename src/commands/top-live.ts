@@ -11,6 +11,8 @@ import { actionsOf } from './top-actions.ts';
 /** Between two looks, ms: of a local disk and of one over the network. */
 const LOCAL_MS = 1000;
 const NETWORK_MS = 2000;
+/** What a task waits for is asked of every worker. */
+const DETAILS_NETWORK_MS = 10_000;
 /** Faster than this nobody reads. */
 const LEAST_MS = 100;
 /** Between two looks at a log that is shown, ms. */
@@ -31,6 +33,7 @@ export async function watch(ctx: Ctx, store: Store, intervalMs: number | undefin
     terminal: realTerminal(process.stdin, process.stdout),
     paint: paintOf(ctx.system.env),
     intervalMs: intervalMs ?? (q.network ? NETWORK_MS : LOCAL_MS),
+    detailsMs: q.network ? DETAILS_NETWORK_MS : LOCAL_MS,
     logMs: q.network ? NETWORK_MS : LOG_MS,
     readonly: ctx.flags['replay'] === true ? 'this is a replay' : ctx.flags['readonly'] === true ? 'started with --readonly' : null,
   });

@@ -26,6 +26,8 @@ export interface TopOptions {
   intervalMs: number;
   /** Between two reads of a log that is open, ms. */
   logMs: number;
+  /** The least time between two reads of the details that are shown, ms. */
+  detailsMs: number;
   /** Why the acting keys do nothing; null: they act. */
   readonly: string | null;
 }
@@ -48,7 +50,7 @@ const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as cons
 
 /** Runs until it is quit; the exit code. The terminal is then as it was. */
 export function runTop(options: TopOptions): Promise<number> {
-  const { store, actions, system, terminal, paint, intervalMs, logMs } = options;
+  const { store, actions, system, terminal, paint, intervalMs, logMs, detailsMs } = options;
   const screen = openScreen(terminal);
   const size = terminal.size();
   let ui: Ui = startUi(size.columns, size.rows, system.now(), options.readonly, Math.max(LEAST_PATIENCE_MS, 4 * intervalMs));
@@ -127,9 +129,11 @@ export function runTop(options: TopOptions): Promise<number> {
   };
 
   let isReadingDetails = false;
+  let detailsAt = Number.NEGATIVE_INFINITY;
   const readDetails = async (id: string): Promise<void> => {
     if (isReadingDetails) return;
     isReadingDetails = true;
+    detailsAt = system.monotonic();
     try {
       dispatch({ kind: 'details', id, details: await actions.details(id), error: null });
     } catch (error) {
@@ -179,6 +183,8 @@ export function runTop(options: TopOptions): Promise<number> {
         return void act(effect.act);
       case 'details':
         return void readDetails(effect.id);
+      case 'details-again':
+        return system.monotonic() - detailsAt < detailsMs ? undefined : void readDetails(effect.id);
       case 'log':
         clearTimeout(logTimer);
         return void readLog(actions.openLog(effect.id, effect.attempt, effect.stream), effect.reader);
@@ -196,8 +202,9 @@ export function runTop(options: TopOptions): Promise<number> {
     process.kill(process.pid, 'SIGSTOP');
   };
   const resume = (): void => {
+    // Whoever had the terminal meanwhile left it as it likes.
+    screen.leave();
     screen.enter();
-    canvas.forget();
     resized();
   };
   const resized = (): void => {
@@ -212,7 +219,6 @@ export function runTop(options: TopOptions): Promise<number> {
   let last: { on: Target; at: number } | undefined;
   const take = (inputs: readonly Input[]): void => {
     for (const input of inputs) {
-      // What was typed before it was drawn is about what is there now.
       if (input.kind === 'key') dispatch({ kind: 'key', key: input.key });
       else if (input.what === 'click') click(input.x, input.y);
       else dispatch({ kind: 'wheel', over: paneAt(frame, input.x, input.y), by: input.what === 'up' ? -1 : 1 });

@@ -192,7 +192,7 @@ export const BINDINGS: ReadonlyArray<Binding & { group: string }> = [
     keys: ['enter'],
     does: 'open',
     where: ['tasks', 'workers', 'log'],
-    help: 'details of the task or worker; folds a group',
+    help: 'details of a task or worker; folds a group',
     hint: 'details',
   },
   {
@@ -200,10 +200,10 @@ export const BINDINGS: ReadonlyArray<Binding & { group: string }> = [
     keys: ['l'],
     does: 'logs',
     where: ['tasks', 'details'],
-    help: 'the output of the task; unfolds a group or an array',
+    help: 'the output of the task; unfolds what is folded',
     hint: 'logs',
   },
-  { group: 'MOVE', keys: ['esc'], does: 'back', help: 'back: closes a pane, clears the filter, then the marks' },
+  { group: 'MOVE', keys: ['esc'], does: 'back', help: 'back: closes a pane, clears filter, then marks' },
   { group: 'MOVE', keys: ['z'], does: 'zoom', help: 'details or log on the whole screen, and back' },
 
   {
@@ -211,7 +211,7 @@ export const BINDINGS: ReadonlyArray<Binding & { group: string }> = [
     keys: ['/'],
     does: 'filter',
     where: LISTS,
-    help: 'filter: a part of a name or id, or -s failed -g nightly',
+    help: 'filter: part of a name or id, or -s failed -g G',
     hint: 'filter',
   },
   { group: 'CHOOSE', keys: SORT_KEYS, does: 'sort-by', where: LISTS, help: 'sort by that column; again: reverse' },
@@ -256,7 +256,21 @@ export function bindingOf(name: string, where: Where): Binding | undefined {
   return BINDINGS.find((b) => b.keys.includes(name) && (b.where === undefined || b.where.includes(where)));
 }
 
-const SHOWN: Readonly<Record<string, string>> = { up: '↑', down: '↓', left: '←', right: '→', ' ': 'space' };
+const SHOWN: Readonly<Record<string, string>> = {
+  up: '↑',
+  down: '↓',
+  left: '←',
+  right: '→',
+  pgup: 'PgUp',
+  pgdn: 'PgDn',
+  home: 'Home',
+  end: 'End',
+  enter: 'Enter',
+  esc: 'Esc',
+  tab: 'Tab',
+  'shift-tab': 'Shift-Tab',
+  space: 'Space',
+};
 
 /** A key as people read it: `↑`, `^C`, `PgUp`. */
 export function keyLabel(name: string): string {

@@ -71,10 +71,7 @@ function codesOf(style: Style, depth: Depth): string {
   if (style.bold === true) codes.push('1');
   if (style.underline === true) codes.push('4');
   if (style.inverse === true) codes.push('7');
-  // A row under the cursor is told by being inverse: grey would make it unreadable there.
-  if (style.fg !== undefined && depth !== 'none' && !(style.inverse === true && style.fg === 'grey')) {
-    codes.push(depth === 'many' ? `38;5;${MANY[style.fg]}` : BASIC[style.fg]);
-  }
+  if (style.fg !== undefined && depth !== 'none') codes.push(depth === 'many' ? `38;5;${MANY[style.fg]}` : BASIC[style.fg]);
   return codes.join(';');
 }
 

@@ -115,6 +115,8 @@ export type Effect =
   | { kind: 'look' }
   | { kind: 'act'; act: Act }
   | { kind: 'details'; id: string }
+  /** As time goes by. */
+  | { kind: 'details-again'; id: string }
   | { kind: 'log'; id: string; attempt: number | null; stream: Stream; reader: number }
   | { kind: 'redraw' }
   | { kind: 'suspend' }
@@ -330,7 +332,7 @@ function clamp(n: number, least: number, most: number): number {
 function detailsEffect(ui: Ui, before?: Ui): Effect[] {
   if (ui.side?.kind !== 'details') return [];
   if (before === undefined) return [{ kind: 'details', id: ui.side.id }];
-  return before.snapshot?.at === ui.snapshot?.at ? [] : [{ kind: 'details', id: ui.side.id }];
+  return before.snapshot?.at === ui.snapshot?.at ? [] : [{ kind: 'details-again', id: ui.side.id }];
 }
 
 function onKey(ui: Ui, key: string): Step {

@@ -101,9 +101,9 @@ export function overlay(line: Line, over: Line, x: number): Line {
   return [...fill(slice(line, 0, x), x), ...over, ...slice(line, x + own, total)];
 }
 
-/** All of the line in the same style, for the row under the cursor; what says more by its colour keeps it. */
+/** All of the line inverse, for the row under the cursor: without its colours, which would make patches of it. */
 export function inverted(line: Line): Line {
-  return line.map((s) => ({ text: s.text, style: { ...s.style, inverse: true } }));
+  return line.map((s) => ({ text: s.text, style: s.style.bold === true ? { bold: true, inverse: true } : { inverse: true } }));
 }
 
 /** Breaks a text into rows of at most so many columns, anywhere. At least one row. */

@@ -45,7 +45,7 @@ describe('top', () => {
     expect(lineWith(s, 'node1').line).toMatch(/node1 +awake +■■ 2\/2/);
     expect(lineWith(s, 'rest').y).toBeGreaterThan(lineWith(s, 'wait-a-lot').y);
     expect(lineWith(s, 'rest').line).toContain('○ queued');
-    await s.sees(/enter details .* \? help {2}q quit$/);
+    await s.sees(/Enter details .* \? help {2}q quit$/);
     expect(s.emulator.unknown).toEqual([]);
     s.type('q');
     expect(await s.ended).toBe(0);
@@ -200,6 +200,57 @@ describe('top', () => {
     worker.signal('SIGTERM');
   });
 
+  it('K5: other attempts and the two streams of a task, and the elements of an array', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit(
+      '-n',
+      'tries',
+      '--split',
+      '--retries',
+      '1',
+      '--backoff',
+      'none',
+      '--',
+      'sh',
+      '-c',
+      'echo out-$TQ_ATTEMPT; echo err-$TQ_ATTEMPT >&2; exit 1',
+    );
+    await farm.submit('-n', 'many', '--array', '1-3', '--', 'sh', '-c', 'echo element $TQ_INDEX; exit 1');
+    await (
+      await farm.worker(['-j', '1', '--until-empty'])
+    ).ended;
+    await farm.reaches(id, 'failed');
+    const s = top(farm, '', { columns: 120, rows: 30 });
+    await s.sees('many');
+    s.type('/tries\r');
+    await s.sees(cursorOn('tries'));
+    s.type('l');
+    await s.sees(/attempt 2 \(of 1, 2\)/);
+    await s.sees('err-2');
+    expect(s.screen()).toContain('out-2');
+    s.type('s');
+    await s.misses('err-2');
+    await s.sees('out-2');
+    s.type('ss[');
+    await s.sees(/attempt 1 \(of 1, 2\)/);
+    await s.sees('out-1');
+    s.type(']');
+    await s.sees('out-2');
+    s.type('\r');
+    await s.sees(/retries +1/);
+    await s.sees(/2 failed +.*━/);
+    s.type('\x1b');
+    await s.sees('tasks 1 of');
+    s.type('\x1b');
+    await s.sees(/▸ many/);
+    s.type('/many\r');
+    await s.sees(cursorOn('▸ many'));
+    s.type('l');
+    await s.sees(/▾ many/);
+    s.type('jjl');
+    await s.sees('element 2');
+  });
+
   it('K6: s puts a worker to sleep, w wakes it, d asks and stops it', async () => {
     const farm = await makeFarm();
     const worker = await farm.worker(['--name', 'node1', '-j', '1']);
@@ -240,9 +291,9 @@ describe('top', () => {
       s.type('?');
       await s.sees('MOVE');
       s.type('\x1b[F');
-      await s.sees('the selection of the terminal');
+      await s.sees('selection of the terminal');
       s.type('\x1b');
-      await s.misses('the selection of the terminal');
+      await s.misses('selection of the terminal');
       if (end === 'TERM') process.kill(s.pidOf(/tq top/), 'SIGTERM');
       else s.type(end);
       await s.ended;
@@ -400,6 +451,18 @@ describe('top', () => {
       expect(ran.stderr).toContain('--interval');
       expect(ran.stderr).toContain(bad);
     }
+  });
+
+  it('a replay is watched, and its keys change nothing', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('-n', 'past', '--', 'true');
+    const s = top(farm, '--replay --speed 1000');
+    await s.sees('past');
+    s.type('c');
+    await s.sees('nothing was changed: this is a replay');
+    expect((await farm.show(id)).state).toBe('queued');
+    s.type('q');
+    expect(await s.ended).toBe(0);
   });
 
   it('writes what changed and never clears between frames', async () => {

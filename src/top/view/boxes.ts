@@ -9,9 +9,10 @@ import { width } from '../../task/visible.ts';
 import { box, type Block, type Zone } from './block.ts';
 
 export function helpBox(ui: Ui, top: number): Block {
-  const columns = Math.min(ui.columns - 2, 100);
+  const isWide = ui.columns >= TWO_COLUMNS;
+  const columns = Math.min(ui.columns - 2, isWide ? 2 * HELP_COLUMNS : HELP_COLUMNS);
   const inner = columns - 4;
-  const all = helpLines(inner);
+  const all = isWide ? inTwo(helpLines(Math.floor((inner - 2) / 2)), Math.floor((inner - 2) / 2)) : helpLines(inner);
   const rows = Math.min(all.length, ui.rows - 4);
   const from = Math.max(0, Math.min(top, all.length - rows));
   const more = all.length > rows ? `keys ${from + 1}-${from + rows} of ${all.length}: j k move, Esc closes` : 'keys: Esc closes';
@@ -19,6 +20,22 @@ export function helpBox(ui: Ui, top: number): Block {
     lines: box(more, all.slice(from, from + rows), columns),
     zones: [{ y: 0, x: 0, end: columns, on: { kind: 'key', key: 'esc' } }],
   };
+}
+
+/** From here on the help has room for two columns. */
+const TWO_COLUMNS = 120;
+const HELP_COLUMNS = 90;
+
+/** The second half beside the first, parted between two groups. */
+function inTwo(lines: readonly Line[], columns: number): Line[] {
+  const gaps = [...lines.keys()].filter((i) => lines[i]!.length === 0);
+  const half = gaps.reduce((best, i) => (Math.abs(i - lines.length / 2) < Math.abs(best - lines.length / 2) ? i : best), 0);
+  const [left, right] = [lines.slice(0, half), lines.slice(half + 1)];
+  return Array.from({ length: Math.max(left.length, right.length) }, (_, i) => [
+    ...fill(left[i] ?? [], columns),
+    space(2),
+    ...(right[i] ?? []),
+  ]);
 }
 
 const KEYS_COLUMNS = 16;
@@ -39,10 +56,7 @@ export function helpLines(columns: number): Line[] {
     }
   }
   lines.push([], [span('MOUSE', BOLD)]);
-  for (const text of [
-    'click chooses, a second click opens; on the name of a column: sorts',
-    'the wheel scrolls; shift keeps the selection of the terminal',
-  ]) {
+  for (const text of ['click chooses, twice opens; on a column: sorts', 'wheel scrolls; shift keeps the selection of the terminal']) {
     for (const row of wrapText(text, columns - 2)) lines.push([space(2), span(row)]);
   }
   return lines;
