@@ -3,6 +3,7 @@
  * buckets, steps that a crash kept from the journal by the files of the tasks, as soon as a session ends without a word or a line does not
  * follow from what is known. A task's steps are told in order, each a legal one, none twice.
  */
+import { fsError } from '../errors.ts';
 import { arrange, withGap, type Found, type Known, type Step } from '../task/event.ts';
 import { isTerminal, STATES, type State } from '../task/types.ts';
 import { readArray } from './array.ts';
@@ -63,7 +64,7 @@ interface Following {
 }
 
 export async function followEvents(q: Queue, options: FollowOptions): Promise<void> {
-  const began = await serverNowOrLocal(q);
+  const began = await clock(q);
   const tail = await openTail(q, began);
   const f: Following = { q, options, tail, known: new Map(), began: options.since, open: true };
   // Opened before this is read: what happens meanwhile is in the first look, and told once.
@@ -74,13 +75,14 @@ export async function followEvents(q: Queue, options: FollowOptions): Promise<vo
   let sweptAt = began;
   let sweptMs = performance.now();
   while (f.open && !options.signal.aborted) {
-    const now = await serverNowOrLocal(q);
+    const now = await clock(q);
     await takeLines(f, await tail.read(now));
     const bellNow = await bell(q);
     const ms = performance.now();
     if (bellNow !== rang || ms - lookedAt >= LOOK_MS) {
       rang = bellNow;
       lookedAt = ms;
+      await mustBeThere(q);
       await findNew(f, now);
       const there = new Set(await sessions(q));
       const ended = [...running].some((session) => !there.has(session));
@@ -97,6 +99,15 @@ export async function followEvents(q: Queue, options: FollowOptions): Promise<vo
     if (!f.open) return;
     const poll = q.network ? NETWORK_POLL_MS : POLL_MS;
     await options.sleep(poll * (0.9 + 0.2 * Math.random()));
+  }
+}
+
+/** Where nothing can be read, nothing seems to happen: that is said instead. Throws NOT_A_QUEUE, or what the file system says. */
+async function mustBeThere(q: Queue): Promise<void> {
+  try {
+    await q.fsx.stat(q.lay.config);
+  } catch (error) {
+    throw fsError(error, 'follow the queue', q.lay.config);
   }
 }
 
@@ -275,4 +286,9 @@ function forgetEnded(f: Following, now: number): void {
   for (const [id, seen] of f.known) {
     if (isEnd(seen.state) && seen.at < now - 2 * OVERLAP_MS && idTime(id) < now - 2 * YOUNG_MS) f.known.delete(id);
   }
+}
+
+/** Server ms; on a local disk that is this machine's clock, and asking it costs no file. */
+async function clock(q: Queue): Promise<number> {
+  return q.network ? serverNowOrLocal(q) : Date.now();
 }
