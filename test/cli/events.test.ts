@@ -248,6 +248,33 @@ describe('events', () => {
     expect(way(await eventsOf(farm))).toBe('submitted:queued');
   });
 
+  it('J6: over a network, where commands write no journal, new tasks are found by looking', async () => {
+    const farm = await makeFarm();
+    const env = { TQ_NETWORK: '1' };
+    const f = farm.start(['events', '-f', '--since', '1h'], { env });
+    const id = (await farm.ok(['submit', '--', 'true'], { env })).trim();
+    expect(fs.readdirSync(`${farm.queue}/journal`)).toEqual([]);
+    const told = (): Event[] => parsed(f.stdout().slice(0, f.stdout().lastIndexOf('\n') + 1)).filter((e) => e.task === id);
+    await until(
+      () => told().length === 1,
+      () => `the submit is told: ${f.stdout()} ${f.stderr()}`,
+    );
+    await farm.worker(['--name', 'w'], { env });
+    await until(
+      () => told().length === 3,
+      () => `the end is told: ${f.stdout()} ${f.stderr()}`,
+    );
+    expect(way(checkSteps(told()).get(id))).toBe('submitted:queued started:running ended:done');
+  });
+
+  it('J6: a queue that goes away ends a follower with exit 4', async () => {
+    const farm = await makeFarm();
+    const f = await ready(farm);
+    fs.renameSync(`${farm.queue}/tq.json`, `${farm.queue}/away.json`);
+    expect((await f.ended).code).toBe(4);
+    expect(f.stderr()).toContain('tq.json');
+  });
+
   it('J6: nothing is missing and every step is legal after a worker was killed in the middle of its work', async () => {
     const farm = await makeFarm();
     const f = await ready(farm);

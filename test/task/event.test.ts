@@ -1,5 +1,5 @@
 /** The order of events: whatever is missing, twice there or stamped by a wrong clock, each task's steps are legal and in order. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { arrange, isLegal, stateAt, typeOf, withGap, type Found, type Step } from '../../src/task/event.ts';
 import { isTerminal, STATES, type State } from '../../src/task/types.ts';

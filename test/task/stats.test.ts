@@ -1,5 +1,5 @@
 /** Percentiles, gaps between tasks, what failures have in common, and the text format of Prometheus. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bounded, gapsOf, normalised, promText, spread } from '../../src/task/stats.ts';
 
