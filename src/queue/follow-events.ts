@@ -3,6 +3,7 @@
  * buckets, steps that a crash kept from the journal by the files of the tasks, as soon as a session ends without a word or a line does not
  * follow from what is known. A task's steps are told in order, each a legal one, none twice.
  */
+import { fsError } from '../errors.ts';
 import { arrange, withGap, type Found, type Known, type Step } from '../task/event.ts';
 import { isTerminal, STATES, type State } from '../task/types.ts';
 import { readArray } from './array.ts';
@@ -13,6 +14,7 @@ import {
   factsFromLines,
   histories,
   history,
+  historyAt,
   historiesOf,
   newHistoryCache,
   replay,
@@ -63,45 +65,77 @@ interface Following {
 }
 
 export async function followEvents(q: Queue, options: FollowOptions): Promise<void> {
-  const began = await serverNowOrLocal(q);
+  const began = await clock(q);
   const tail = await openTail(q, began);
   const f: Following = { q, options, tail, known: new Map(), began: options.since, open: true };
   // Opened before this is read: what happens meanwhile is in the first look, and told once.
-  let rang = await bell(q);
-  let running = new Set(await sessions(q));
+  const looks: Looks = {
+    rang: await bell(q),
+    running: new Set(await sessions(q)),
+    nextMs: performance.now() + LOOK_MS,
+    sweptAt: began,
+    sweepMs: 0,
+  };
   await tellPast(f);
-  let lookedAt = performance.now();
-  let sweptAt = began;
-  let sweptMs = performance.now();
+  looks.sweepMs = performance.now() + SWEEP_MS;
   while (f.open && !options.signal.aborted) {
-    const now = await serverNowOrLocal(q);
+    const now = await clock(q);
     await takeLines(f, await tail.read(now));
-    const bellNow = await bell(q);
-    const ms = performance.now();
-    if (bellNow !== rang || ms - lookedAt >= LOOK_MS) {
-      rang = bellNow;
-      lookedAt = ms;
-      await findNew(f, now);
-      const there = new Set(await sessions(q));
-      const ended = [...running].some((session) => !there.has(session));
-      running = there;
-      // A session is over: what it did and could not write down any more is in the tasks' files.
-      if (ended || ms - sweptMs >= SWEEP_MS) {
-        await takeLines(f, await tail.read(now));
-        await sweep(f, Math.max(f.began, sweptAt - OVERLAP_MS));
-        sweptAt = now;
-        sweptMs = ms;
-        forgetEnded(f, now);
-      }
-    }
+    await look(f, looks, now);
     if (!f.open) return;
     const poll = q.network ? NETWORK_POLL_MS : POLL_MS;
     await options.sleep(poll * (0.9 + 0.2 * Math.random()));
   }
 }
 
-/** A worker may die a lease before somebody finds out. */
-const OVERLAP_MS = 600_000;
+interface Looks {
+  rang: string;
+  running: ReadonlySet<string>;
+  /** When the next look is made at the latest, monotonic ms; one that took long is not made again at once. */
+  nextMs: number;
+  earliestMs?: number;
+  /** Server ms of the last sweep; monotonic ms of the next. */
+  sweptAt: number;
+  sweepMs: number;
+}
+
+/** Looks take at most this part of the time. */
+const DUTY = 10;
+
+/** What the journal does not tell. */
+async function look(f: Following, looks: Looks, now: number): Promise<void> {
+  const { q } = f;
+  const began = performance.now();
+  const bellNow = await bell(q);
+  if ((bellNow === looks.rang && began < looks.nextMs) || began < (looks.earliestMs ?? 0)) return;
+  looks.rang = bellNow;
+  await mustBeThere(q);
+  await findNew(f, now);
+  const there = new Set(await sessions(q));
+  const ended = [...looks.running].some((session) => !there.has(session));
+  looks.running = there;
+  // A session is over: what it did and could not write down any more is in the tasks' files.
+  if (ended || began >= looks.sweepMs) {
+    await takeLines(f, await f.tail.read(now));
+    const overlapMs = Math.max(SWEEP_MS, ended ? 2 * q.leaseMs : 0);
+    await sweep(f, Math.max(f.began, looks.sweptAt - overlapMs));
+    looks.sweptAt = now;
+    looks.sweepMs = performance.now() + Math.max(SWEEP_MS, DUTY * (performance.now() - began));
+    forgetEnded(f, now);
+  }
+  const ms = performance.now();
+  looks.nextMs = ms + LOOK_MS;
+  looks.earliestMs = ms + DUTY * (ms - began);
+}
+
+/** Where nothing can be read, nothing seems to happen: that is said instead. Throws NOT_A_QUEUE, or what the file system says. */
+async function mustBeThere(q: Queue): Promise<void> {
+  try {
+    await q.fsx.stat(q.lay.config);
+  } catch (error) {
+    throw fsError(error, 'follow the queue', q.lay.config);
+  }
+}
 
 function tell(f: Following, told: Told): void {
   f.open &&= f.options.take(told);
@@ -212,6 +246,7 @@ async function findNew(f: Following, now: number): Promise<void> {
       fresh.push(at);
     }
   }
+  const cache = newHistoryCache();
   for (const at of fresh.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
     if (!f.open) return;
     const base = baseId(at.id);
@@ -221,7 +256,7 @@ async function findNew(f: Following, now: number): Promise<void> {
       arrays.add(base);
       await takeArray(f, base);
     } else {
-      const h = await history(f.q, at.id);
+      const h = (await historyAt(f.q, at, [], cache)) ?? (await history(f.q, at.id));
       if (h !== undefined) await takeHistory(f, h);
     }
   }
@@ -272,7 +307,13 @@ function takeFound(f: Following, step: Found): void {
 
 /** What has ended long ago is not told again: its steps are older than any look back. */
 function forgetEnded(f: Following, now: number): void {
+  const before = now - 2 * YOUNG_MS - 4 * f.q.leaseMs;
   for (const [id, seen] of f.known) {
-    if (isEnd(seen.state) && seen.at < now - 2 * OVERLAP_MS && idTime(id) < now - 2 * YOUNG_MS) f.known.delete(id);
+    if (isEnd(seen.state) && seen.at < before && idTime(id) < before) f.known.delete(id);
   }
+}
+
+/** Server ms; on a local disk that is this machine's clock, and asking it costs no file. */
+async function clock(q: Queue): Promise<number> {
+  return q.network ? serverNowOrLocal(q) : Date.now();
 }

@@ -11,7 +11,7 @@ import { findElement, readArray, type ArrayNow } from './array.ts';
 import { locateAny } from './array-view.ts';
 import { buckets, entriesOf, placesToLook, shownState, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
-import { baseId, bucketOf, isPiece, parseEntry, pieceId, pieceOf, type Place } from './layout.ts';
+import { baseId, bucketOf, isPiece, parentOf, parseEntry, pieceId, pieceOf, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { newCache, readNow, type ReadCache } from './read.ts';
@@ -49,8 +49,10 @@ export function newHistoryCache(): HistoryCache {
 }
 
 /** All steps of a task or of one element of an array; of an array the submit. Undefined: it is not there. */
-export async function history(q: Queue, id: string, seen: readonly Step[] = [], cache = newHistoryCache()): Promise<History | undefined> {
+export async function history(q: Queue, id: string, seen: readonly Step[] = []): Promise<History | undefined> {
   for (let round = 0; round < TRIES; round++) {
+    // What was listed before it was found may be of the time before it came there.
+    const cache = newHistoryCache();
     const at = await locateAny(q, id, round > 0);
     if (at === undefined) return undefined;
     // One element of an array may have an entry of its own.
@@ -465,14 +467,18 @@ export async function* histories(
       const array = id.includes('.') ? undefined : await readArray(q, id);
       if (array !== undefined) yield* historiesOf(q, array, seen, cache);
       else {
-        const h = await history(q, id, seen.get(id) ?? [], cache);
+        const h = await history(q, id, seen.get(id) ?? []);
         if (h !== undefined) yield h;
       }
     }
     return;
   }
   const arrays = new Map<string, boolean>();
+  let dir = '';
   for await (const at of changedSince(q, since)) {
+    // As above: what is in `runs/` is listed after the directory that the entry was found in.
+    if (parentOf(at.file) !== dir) cache.runs.clear();
+    dir = parentOf(at.file);
     const base = baseId(at.id);
     if (at.id.includes('.')) {
       const known = arrays.get(base);
@@ -486,7 +492,7 @@ export async function* histories(
         }
       }
     }
-    const h = (await historyAt(q, at, seen.get(at.id) ?? [], cache)) ?? (await history(q, at.id, seen.get(at.id) ?? [], cache));
+    const h = (await historyAt(q, at, seen.get(at.id) ?? [], cache)) ?? (await history(q, at.id, seen.get(at.id) ?? []));
     if (h !== undefined) yield h;
   }
 }

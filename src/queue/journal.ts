@@ -40,7 +40,13 @@ const REASON_CHARS = 300;
 export function commandJournal(q: Queue, host: string): Journal | undefined {
   if (q.network) return undefined;
   const writer = host.replaceAll(/[^A-Za-z0-9_-]/g, '-') || 'host';
-  return makeJournal(q, Date.now, (text, at) => void append(q, fileOf(q, at, writer), text));
+  // The first line is written by the time that this returns, unless its directory has to be made.
+  let writing = Promise.resolve();
+  const made = makeJournal(q, Date.now, (text, at) => {
+    const written = append(q, fileOf(q, at, writer), text);
+    writing = writing.then(() => written);
+  });
+  return { ...made, flush: () => writing };
 }
 
 /** For a worker: lines gather until `flush`, which somebody calls in time. `told` is called when there is something to flush. */

@@ -124,7 +124,7 @@ async function taskThen(
   brief: boolean,
 ): Promise<Row | undefined> {
   const its = lines.get(seen.id) ?? [];
-  const h = (await historyAt(q, seen, its, cache)) ?? (await history(q, seen.id, its, cache));
+  const h = (await historyAt(q, seen, its, cache)) ?? (await history(q, seen.id, its));
   const step = h === undefined ? undefined : stateAt(h.steps, then);
   if (h === undefined || step === undefined) return undefined;
   const view = await viewLocated(q, seen, read, brief);

@@ -97,16 +97,14 @@ async function readLines(path: string, p: Position, take: (text: string) => void
 export interface Tail {
   /** What was written since the last look, by time. `now`: server ms. */
   read(now: number): Promise<Line[]>;
-  /** Follows this file of lines too, from its beginning. */
+  /** Follows this file of lines too, from its beginning, until nothing has come for a while. */
   follow(path: string, take: (text: string) => void): void;
-  /** And no more. */
-  forget(path: string): void;
 }
 
 /** Follows the journal from its end; what lies there already is passed over. A look lists two hours, and reads what has grown. */
 export async function openTail(q: Queue, now: number): Promise<Tail> {
   const positions = new Map<string, Position>();
-  const others = new Map<string, { position: Position; take: (text: string) => void }>();
+  const others = new Map<string, { position: Position; take: (text: string) => void; grewMs: number }>();
   const files = async (moment: number): Promise<string[]> => {
     const found: string[] = [];
     for (const hour of new Set([hourOf(moment - LATE_MS), hourOf(moment + LATE_MS)])) {
@@ -131,15 +129,22 @@ export async function openTail(q: Queue, now: number): Promise<Tail> {
           if (line !== undefined) lines.push(line);
         });
       }
-      for (const [path, { position, take }] of others) await readLines(path, position, take);
+      for (const [path, other] of others) {
+        const before = other.position.at;
+        await readLines(path, other.position, other.take);
+        if (other.position.at > before) other.grewMs = performance.now();
+        else if (performance.now() - other.grewMs > SILENT_MS) others.delete(path);
+      }
       return lines.toSorted((a, b) => a.at - b.at);
     },
     follow(path, take) {
-      if (!others.has(path)) others.set(path, { position: newPosition(), take });
+      if (!others.has(path)) others.set(path, { position: newPosition(), take, grewMs: performance.now() });
     },
-    forget: (path) => void others.delete(path),
   };
 }
+
+/** A file that somebody asked to follow is over after this, ms. */
+const SILENT_MS = 120_000;
 
 /** An hour is read for so long after its end, and before its beginning. */
 const LATE_MS = 600_000;

@@ -3,7 +3,7 @@
  * witnesses (the journal and the task's own files) tell of one task is put into one order in which each step is legal: by attempt and by
  * what follows from what, since clocks of two machines may differ. A step that nobody saw is filled in and says so.
  */
-import { STATES, type Outcome, type OutcomeKind, type State } from './types.ts';
+import { isTerminal, STATES, type Outcome, type OutcomeKind, type State } from './types.ts';
 
 /** What a step of a task is called. */
 export const STEP_TYPES = ['submitted', 'ready', 'due', 'delayed', 'held', 'released', 'started', 'ended', 'retried', 'removed'] as const;
@@ -143,12 +143,7 @@ export function arrange(seen: readonly Step[], derived: readonly Found[], before
   const told: Step[] = [];
   let known = before;
   while (left.length > 0) {
-    // Of those with this attempt the first that follows from what is known; else the first.
-    const { attempt } = left[0]!;
-    const state = known?.state;
-    let pick = known === undefined ? 0 : left.findIndex((s) => s.attempt === attempt && (s.from === state || s.from === undefined));
-    if (pick < 0) pick = 0;
-    const [step] = left.splice(pick, 1) as [Found];
+    const [step] = left.splice(nextOf(left, known), 1) as [Found];
     if (known !== undefined && (step.attempt < known.attempt || isTold(told, step, known))) continue;
     for (const one of withGap(known, step)) {
       told.push(one);
@@ -156,6 +151,30 @@ export function arrange(seen: readonly Step[], derived: readonly Found[], before
     }
   }
   return told;
+}
+
+/** Moments that lie so near to each other do not tell what was first, ms. */
+const NEAR_MS = 20;
+
+/**
+ * Which of the steps that are left, by attempt and time, comes next. An attempt's number is made by its start, or by the retry before it, and
+ * what began ends before anything else happens: so it is whatever the clocks of those who say so. The rest goes by time.
+ */
+function nextOf(left: readonly Found[], known: Known | undefined): number {
+  const { attempt } = left[0]!;
+  const find = (is: (s: Found) => boolean): number => left.findIndex((s) => s.attempt === attempt && is(s));
+  const raises = known === undefined || known.attempt < attempt ? find((s) => s.to === 'running' || isOver(s.from)) : -1;
+  if (raises >= 0) return raises;
+  if (known === undefined) return 0;
+  const { state } = known;
+  const ends = state === 'running' ? find((s) => s.from === 'running') : -1;
+  if (ends >= 0) return ends;
+  const follows = find((s) => s.from === undefined || s.from === state);
+  return follows >= 0 && left[follows]!.at - left[0]!.at <= NEAR_MS ? follows : 0;
+}
+
+function isOver(state: State | null | undefined): boolean {
+  return state !== null && state !== undefined && isTerminal(state);
 }
 
 /** The same step was told already: two who helped each other both saw it. */

@@ -248,6 +248,73 @@ describe('events', () => {
     expect(way(await eventsOf(farm))).toBe('submitted:queued');
   });
 
+  it('J6: elements of an array tell how they were held, let go, canceled, run again and removed', async () => {
+    const farm = await makeFarm();
+    const f = await ready(farm);
+    const id = await farm.submit('--array', '1-8', '-c', 'test $TQ_INDEX -ne 3');
+    await farm.ok(['hold', id]);
+    await farm.ok(['release', `${id}.1-4`]);
+    await farm.ok(['cancel', `${id}.7-8`, '--reason', 'enough']);
+    await farm.worker(['--until-empty', '--name', 'w']).then((w) => w.ended);
+    await farm.ok(['release', `${id}.5`]);
+    await farm.ok(['retry', `${id}.3`]);
+    await farm.worker(['--until-empty', '--name', 'w']).then((w) => w.ended);
+    const ways = {
+      1: /^held:held released:queued started:running ended:done$/,
+      3: /^held:held released:queued started:running ended:failed retried:queued started:running ended:failed$/,
+      5: /^held:held released:queued started:running ended:done$/,
+      6: /^held:held$/,
+      7: /^held:held ended:canceled$/,
+    };
+    await until(
+      () =>
+        checkSteps(f.events())
+          .get(`${id}.3`)
+          ?.filter((e) => e.to === 'failed').length === 2 && f.events().some((e) => e.task === `${id}.5` && e.to === 'done'),
+      () => `the ends are told: ${way(f.events())}`,
+    );
+    const told = checkSteps(f.events());
+    for (const [n, wanted] of Object.entries(ways)) expect(way(told.get(`${id}.${n}`)), n).toMatch(wanted);
+    const known = checkSteps(await eventsOf(farm, id));
+    for (const n of [1, 3, 5, 6, 7]) {
+      const view = await farm.show(`${id}.${n}`);
+      expect(known.get(`${id}.${n}`)!.at(-1)!.to, `${n}`).toBe(view.state);
+      expect(known.get(`${id}.${n}`)!.filter((e) => e.to === 'running')).toHaveLength(view.attempts.length);
+    }
+    expect(known.get(`${id}.7`)!.at(-1)!.reason).toBe('enough');
+    expect((await eventsOf(farm, `${id}.5`)).every((e) => e.task === `${id}.5`)).toBe(true);
+    await farm.ok(['cancel', id]);
+    await farm.ok(['rm', id]);
+    await f.has((e) => e.task === `${id}.6` && e.to === 'canceled');
+  });
+
+  it('J6: over a network, where commands write no journal, new tasks are found by looking', async () => {
+    const farm = await makeFarm();
+    const env = { TQ_NETWORK: '1' };
+    const f = farm.start(['events', '-f', '--since', '1h'], { env });
+    const id = (await farm.ok(['submit', '--', 'true'], { env })).trim();
+    expect(fs.readdirSync(`${farm.queue}/journal`)).toEqual([]);
+    const told = (): Event[] => parsed(f.stdout().slice(0, f.stdout().lastIndexOf('\n') + 1)).filter((e) => e.task === id);
+    await until(
+      () => told().length === 1,
+      () => `the submit is told: ${f.stdout()} ${f.stderr()}`,
+    );
+    await farm.worker(['--name', 'w'], { env });
+    await until(
+      () => told().length === 3,
+      () => `the end is told: ${f.stdout()} ${f.stderr()}`,
+    );
+    expect(way(checkSteps(told()).get(id))).toBe('submitted:queued started:running ended:done');
+  });
+
+  it('J6: a queue that goes away ends a follower with exit 4', async () => {
+    const farm = await makeFarm();
+    const f = await ready(farm);
+    fs.renameSync(`${farm.queue}/tq.json`, `${farm.queue}/away.json`);
+    expect((await f.ended).code).toBe(4);
+    expect(f.stderr()).toContain('tq.json');
+  });
+
   it('J6: nothing is missing and every step is legal after a worker was killed in the middle of its work', async () => {
     const farm = await makeFarm();
     const f = await ready(farm);
