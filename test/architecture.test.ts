@@ -127,6 +127,7 @@ describe('the rooms of the source', () => {
       'src/queue/lock.ts',
       'src/queue/logs.ts',
       'src/queue/open.ts',
+      'src/queue/shelves.ts',
       'src/queue/spool.ts',
     ]);
   });

@@ -5,6 +5,7 @@
 import { TqError } from '../errors.ts';
 import type { Io } from '../print.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
+import { commandJournal } from '../queue/journal.ts';
 import { findQueue, openFound, openQueue, type Queue } from '../queue/open.ts';
 import { report } from '../report.ts';
 import type { System } from '../system.ts';
@@ -27,7 +28,12 @@ export async function execute(spec: CommandSpec, words: readonly string[], outsi
     if (parsed.flags['help'] === true) return await outside.help(sub);
     if (sub.run === undefined) throw missingSub(sub, parsed);
     checkArgs(sub, parsed);
-    return await sub.run(makeCtx(sub, parsed, outside));
+    const { ctx, told } = makeCtx(sub, parsed, outside);
+    try {
+      return await sub.run(ctx);
+    } finally {
+      await told();
+    }
   } catch (error) {
     return report(error, outside.io, {
       json: hasSwitch(rest, 'json'),
@@ -65,10 +71,11 @@ function missingSub(spec: CommandSpec, parsed: Words): TqError {
   return new TqError('USAGE', message, { hint: `tq ${spec.name} ${names}` });
 }
 
-function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx {
+/** `told` resolves when the journal has what the verb had to say. */
+function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): { ctx: Ctx; told: () => Promise<void> } {
   let opened: Promise<Queue> | undefined;
   const dir = parsed.flags['dir'];
-  return {
+  const ctx: Ctx = {
     flags: parsed.flags as Ctx['flags'],
     args: spec.tail === 'command' ? parsed.args : [...parsed.args, ...(parsed.rest ?? [])],
     command: spec.tail === 'command' ? parsed.rest : undefined,
@@ -85,6 +92,11 @@ function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): Ctx
       return opened;
     },
   };
+  const told = async (): Promise<void> => {
+    const q = await opened?.catch(() => undefined);
+    await q?.journal?.flush();
+  };
+  return { ctx, told };
 }
 
 /** Verbs that first finish what another process began and did not live to end, so that they see and change all of it. */
@@ -97,6 +109,7 @@ async function open(flag: string | undefined, system: System, dryRun: boolean, h
   // The default queue is made on first use; a dry run is no use.
   const q = await (dryRun ? openQueue(found.dir) : openFound(found));
   q.facts = async () => (await import('../worker/facts.ts')).hostFacts();
+  if (!dryRun) q.journal = commandJournal(q, system.host());
   if (helps && !dryRun) await help(q);
   return q;
 }

@@ -2,9 +2,10 @@
  * `tq ls`: the tasks of the queue, newest unfinished first. Rows are read as they are printed, so a long queue begins to show at
  * once and ends when nobody reads any more; only a sort needs them all.
  */
-import { TqError, usage } from '../errors.ts';
+import { usage, type TqError } from '../errors.ts';
 import { printError, table, type Column } from '../print.ts';
 import { elementAt } from '../queue/array-view.ts';
+import { serverNowOrLocal } from '../queue/clock.ts';
 import { elementsIn, findElement, readArray } from '../queue/array.ts';
 import type { Located } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
@@ -12,6 +13,7 @@ import { newCache, type TaskView } from '../queue/read.ts';
 import { count } from '../queue/walk.ts';
 import { readWhy } from '../queue/why.ts';
 import type { Filters } from '../task/selector.ts';
+import { parseTime } from '../task/time.ts';
 import { STATES, UNFINISHED, type State } from '../task/types.ts';
 import { quoted, visible, width } from '../task/visible.ts';
 import { sights } from '../worker/sight.ts';
@@ -53,30 +55,33 @@ export const command = defineCommand({
 
 async function list(ctx: Ctx<Flags>): Promise<number> {
   const { flags, io } = ctx;
-  if (flags.at !== undefined)
-    throw new TqError('REFUSED', '--at is not supported by this version yet', { hint: 'tq events tells what happened' });
   const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : wholeNumber(flags.limit, '--limit');
   const fields = flags.output === undefined ? undefined : parseFields(flags.output);
   const order = flags.sort === undefined ? undefined : parseOrder(flags.sort);
   if (flags.count === true && fields !== undefined)
     throw usage(`--count prints a number, not the columns of --output ${quoted(flags.output!)}`);
   const q = await ctx.queue();
+  const then = flags.at === undefined ? undefined : parseTime(flags.at, '--at', { now: await serverNowOrLocal(q), look: 'back' });
   const source = await sourceOf(ctx, q);
+  const full = ctx.json || flags.ndjson === true;
+  const { rowsThen, countRows } = then === undefined ? { rowsThen: undefined, countRows: undefined } : await import('./ls-at.ts');
+  const all = (): Rows => (then === undefined ? rowsOf(q, source, full) : rowsThen!(ctx, q, then, source, full));
   if (flags.count === true) {
-    io.out(`${await source.count()}\n`);
+    io.out(`${then === undefined ? await source.count() : await countRows!(all())}\n`);
   } else {
-    const full = ctx.json || flags.ndjson === true;
-    const rows = takeSome(order === undefined ? rowsOf(q, source, full) : sorted(rowsOf(q, source, full), order), limit);
+    const rows = takeSome(order === undefined ? all() : sorted(all(), order), limit);
     if (flags.ndjson === true) await printLines(rows, ctx);
     else if (ctx.json) await printArray(rows, ctx);
-    else await printTable(q, rows, fields, flags['no-header'] !== true, ctx);
+    else await printTable(q, rows, fields, flags['no-header'] !== true, ctx, then);
   }
   for (const error of source.missing) printError(error, error.exit, ctx.json, io);
   return source.exit;
 }
 
 /** Where the rows come from: ids that were given, or a walk through the states. */
-interface Source {
+export interface Source {
+  /** Those that were given. */
+  ids?: Located[];
   batches(): AsyncIterable<Located[]> | Iterable<Located[]>;
   count(): Promise<number>;
   /** A task that moved while it was looked at still belongs in the list in these states. */
@@ -92,6 +97,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
     const selection = await select(ctx, { verb: 'ls', words: ctx.args, none: 'all', filters: true, reach: STATES });
     const found = selection.tasks.map((s) => s.at);
     return {
+      ids: found,
       batches: () => [found],
       count: async () => found.length,
       states: STATES,
@@ -116,8 +122,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
 async function countMatching(q: Queue, states: readonly State[], filters: Filters | undefined): Promise<number> {
   let n = 0;
   if (filters === undefined || (filters.since === undefined && namesSuffice(filters, states))) {
-    const counted = await count(q, { states, queue: filters?.queue });
-    if (counted.parts === 0) return counted.tasks;
+    return (await count(q, { states, queue: filters?.queue })).tasks;
   }
   for await (const batch of folded(q, matching(q, states, filters))) n += batch.filter((at) => states.includes(at.state)).length;
   return n;
@@ -140,7 +145,7 @@ async function* expanded(q: Queue, batches: AsyncIterable<Located[]> | Iterable<
   }
 }
 
-type Rows = AsyncGenerator<Looked>;
+export type Rows = AsyncGenerator<Looked>;
 
 /** `full` for JSON, with all that a task has. */
 async function* rowsOf(q: Queue, source: Source, full: boolean): Rows {
@@ -184,12 +189,19 @@ async function printArray(rows: Rows, { io }: Ctx<Flags>): Promise<void> {
 const FIRST_ROWS = 100;
 const MORE_ROWS = 1000;
 
-async function printTable(q: Queue, rows: Rows, fields: readonly string[] | undefined, header: boolean, ctx: Ctx<Flags>): Promise<void> {
+async function printTable(
+  q: Queue,
+  rows: Rows,
+  fields: readonly string[] | undefined,
+  header: boolean,
+  ctx: Ctx<Flags>,
+  then: number | undefined,
+): Promise<void> {
   const { io } = ctx;
   const columns = fields === undefined ? COLUMNS : fields.map(columnOf);
   const cells =
     fields === undefined
-      ? await cellsForPeople(q)
+      ? await cellsForPeople(q, then)
       : async ({ view }: Looked): Promise<string[]> => fields.map((field) => fieldText(view, field));
   const widths = columns.map((c) => (header ? width(c.title) : 0));
   let part: string[][] = [];
@@ -222,15 +234,15 @@ const COLUMNS: readonly Column[] = [
   { title: 'INFO', shrinkTo: 16, paint: () => 'dim' },
 ];
 
-/** What the columns for people say of a row. */
-async function cellsForPeople(q: Queue): Promise<(row: Looked) => Promise<string[]>> {
-  const now = await nowOf(q);
+/** What the columns for people say of a row; ages are counted from `then`, where it was so then. */
+async function cellsForPeople(q: Queue, then: number | undefined): Promise<(row: Looked) => Promise<string[]>> {
+  const now = then ?? (await nowOf(q));
   let living: Promise<ReadonlySet<string>> | undefined;
   return async ({ view, at }) => {
     let info: string;
     if (view.state === 'running') {
-      living ??= livingSessions(q);
-      const alive = at.place.state === 'running' && (await living).has(at.place.session);
+      living ??= then === undefined ? livingSessions(q) : undefined;
+      const alive = living === undefined || (at.place.state === 'running' && (await living).has(at.place.session));
       info = join([alive ? '' : 'worker is not alive', progressText(view.progress), view.attempt > 1 ? `attempt ${view.attempt}` : '']);
     } else info = await waitText(q, view, at, now);
     return [view.id, view.state, age(view.submittedAt, now), runTime(view, now), visible(view.worker ?? ''), titleOf(view), info];

@@ -107,7 +107,7 @@ async function queuesOf(q: Queue): Promise<QueueRow[]> {
     return r;
   };
   for (const name of new Set((await lanes(q)).map(({ lane }) => queueOfLane(lane)))) {
-    const queued = (await count(q, { states: ['queued'], queue: name })).tasks;
+    const queued = (await count(q, { states: ['queued'], queue: name })).entries;
     if (queued > 0) row(name).queued = queued;
   }
   for (const session of await sessions(q)) {

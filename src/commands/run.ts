@@ -10,6 +10,7 @@ import { viewTask } from '../queue/read.ts';
 import { preview, submitTask } from '../queue/submit.ts';
 import { requirementsOf } from '../queue/layout.ts';
 import type { TaskDraft } from '../task/build.ts';
+import { formatDuration } from '../task/duration.ts';
 import { isTerminal, type Task } from '../task/types.ts';
 import { unable } from '../worker/obstacle.ts';
 import { isAwake, sights } from '../worker/sight.ts';
@@ -64,9 +65,43 @@ export async function submitAndFollow(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue,
   return interruptible(ctx, [id], async (signal) => {
     const streams = task.split ? (['stdout', 'stderr'] as const) : (['stdout'] as const);
     if (task.many !== undefined) return (await handOnElements(q, id, ctx.system, signal)) === 'aborted' ? EXIT.no : codeOf(q, id);
-    const end = await follow(q, id, ctx.system, { streams, all: existing !== true, sink: handOn, signal });
+    const waiting = await whileItWaits(ctx, q, id);
+    const sink: typeof handOn = (stream, piece) => {
+      waiting?.end();
+      return handOn(stream, piece);
+    };
+    const end = await follow(q, id, ctx.system, { streams, all: existing !== true, sink, signal }).finally(() => waiting?.end());
     return end === 'aborted' ? EXIT.no : codeOf(q, id);
   });
+}
+
+/** How often a terminal is told that the task still waits, ms. */
+const WAITS_MS = 500;
+
+/** On a terminal: a line that says so as long as the task does not run, gone before its first output. */
+async function whileItWaits(ctx: Pick<Ctx, 'system'>, q: Queue, id: string): Promise<{ end(): void } | undefined> {
+  if (!ctx.system.isTerminal(2)) return undefined;
+  const { liveLine } = await import('./live-line.ts');
+  const line = liveLine(ctx);
+  if (line === undefined) return undefined;
+  const began = ctx.system.monotonic();
+  const told = new AbortController();
+  const end = (): void => {
+    told.abort();
+    line.clear();
+  };
+  const tell = async (): Promise<void> => {
+    for (;;) {
+      await ctx.system.sleep(WAITS_MS, told.signal);
+      const at = await locateAny(q, id);
+      if (told.signal.aborted) return;
+      if (at === undefined || at.state === 'running' || isTerminal(at.state)) return line.clear();
+      line.show(`${id} is ${at.state} for ${formatDuration(ctx.system.monotonic() - began)}`);
+    }
+  };
+  // What the line cannot be told of the follower says.
+  tell().catch(end);
+  return { end };
 }
 
 /** Waits for a task that was just submitted; its own code. */

@@ -3,7 +3,8 @@
  */
 import { printError, printJson, table, type Column, type Io } from '../print.ts';
 import { dependants, endedState } from '../queue/depend.ts';
-import { locate, type Located } from '../queue/find.ts';
+import { locateAny } from '../queue/array-view.ts';
+import type { Located } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
 import { newCache, type AttemptView, type StepView, type TaskView } from '../queue/read.ts';
 import { readWhy } from '../queue/why.ts';
@@ -179,7 +180,7 @@ async function childrenText(q: Queue, id: string): Promise<string> {
 
 /** Where a task is, or how it ended before it was removed. */
 export async function stateOf(q: Queue, id: string): Promise<string> {
-  return (await locate(q, id))?.state ?? (await endedState(q, id)) ?? 'gone';
+  return (await locateAny(q, id))?.state ?? (await endedState(q, id)) ?? 'gone';
 }
 
 const STEPS: readonly Column[] = [

@@ -16,6 +16,7 @@ import { visible } from '../task/visible.ts';
 import { ownCode, progressText, stateAndReason } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { interruptible } from './interrupt.ts';
+import { bar, liveLine } from './live-line.ts';
 import { expire, nowOf } from './look.ts';
 import { readTaskQuietly, select, type Selected } from './select.ts';
 import { defineCommand, type Ctx, type FlagsOf } from './spec.ts';
@@ -65,12 +66,13 @@ async function wait(ctx: Ctx<Flags>): Promise<number> {
     tasks.map((s) => s.id),
     async (signal) => {
       const rest = timeoutMs === undefined ? undefined : timeoutMs - (ctx.system.monotonic() - began);
+      const progress = flags.progress === true ? newProgress(q, ctx, tasks) : undefined;
       const ended = await untilEnded(q, tasks, ctx, {
         signal,
         any: flags.any === true,
         ...(rest === undefined ? {} : { timeoutMs: rest }),
-        ...(flags.progress === true ? { progress: newProgress(q, ctx, tasks) } : {}),
-      });
+        ...(progress === undefined ? {} : { progress: progress.tell }),
+      }).finally(() => progress?.end());
       if (signal.aborted) return EXIT.no;
       if (ended === 'timeout') throw timedOut(tasks.length, flags.timeout!);
       return verdict(q, ctx, ended, missing);
@@ -237,33 +239,50 @@ async function verdict(q: Queue, ctx: Ctx<Flags>, ended: ReadonlyMap<string, End
   return bad.length === 0 ? EXIT.ok : EXIT.no;
 }
 
-/** Shown again at most this often, ms. */
+/** Shown again at most this often, ms; on a terminal, where it is one line that moves, more often. */
 const PROGRESS_MS = 1000;
+const LIVE_MS = 200;
 
-/** A line on stderr whenever something changed: of one task how far it is, of several how many have ended. */
-function newProgress(q: Queue, { io, system }: Ctx<Flags>, tasks: readonly Selected[]): NonNullable<WaitOptions['progress']> {
+/** How far they are, on stderr: on a terminal one line with a bar, elsewhere a line whenever something changed. */
+function newProgress(q: Queue, ctx: Ctx<Flags>, tasks: readonly Selected[]): { tell: NonNullable<WaitOptions['progress']>; end(): void } {
+  const { io, system } = ctx;
+  const line = liveLine(ctx);
   let told = '';
   let toldMs = Number.NEGATIVE_INFINITY;
-  return async (ended) => {
-    if (ended.size < tasks.length && system.monotonic() - toldMs < PROGRESS_MS) return;
-    toldMs = system.monotonic();
-    const text = tasks.length === 1 ? await oneText(q, tasks[0]!.id) : countText(ended, tasks.length);
-    if (text === told || text === '') return;
-    told = text;
-    io.err(text);
+  return {
+    async tell(ended) {
+      if (ended.size < tasks.length && system.monotonic() - toldMs < (line === undefined ? PROGRESS_MS : LIVE_MS)) return;
+      toldMs = system.monotonic();
+      const { text, percent } = tasks.length === 1 ? await oneFar(q, tasks[0]!.id) : allFar(ended, tasks.length);
+      if (text === told || text === '') return;
+      told = text;
+      if (line === undefined) io.err(text);
+      else line.show(percent === null ? text : `${bar(percent, ctx)} ${text}`);
+    },
+    end: () => line?.keep(),
   };
 }
 
-async function oneText(q: Queue, id: string): Promise<string> {
-  const view = await viewTask(q, id);
-  if (view === undefined) return '';
-  const how = isTerminal(view.state)
-    ? stateAndReason(view)
-    : [view.state, progressText(view.progress)].filter((part) => part !== '').join(' ');
-  return `${id} ${how}`;
+interface Far {
+  text: string;
+  percent: number | null;
 }
 
-function countText(ended: ReadonlyMap<string, End>, total: number): string {
+async function oneFar(q: Queue, id: string): Promise<Far> {
+  const view = await viewTask(q, id);
+  if (view === undefined) return { text: '', percent: null };
+  const { array, progress } = view;
+  const ended = array === null ? '' : `${array.done + array.failed + array.canceled} of ${array.size} ended`;
+  const failed = array === null || array.failed === 0 ? '' : `${array.failed} failed`;
+  const how = isTerminal(view.state)
+    ? stateAndReason(view)
+    : array === null
+      ? [view.state, progressText(progress)].filter((part) => part !== '').join(' ')
+      : [view.state, [ended, failed].filter((part) => part !== '').join(', ')].join(' ');
+  return { text: `${id} ${how}`, percent: progress?.percent ?? null };
+}
+
+function allFar(ended: ReadonlyMap<string, End>, total: number): Far {
   const bad = [...ended.values()].filter((e) => e.state !== 'done').length;
-  return `${ended.size} of ${total} ended${bad === 0 ? '' : `, ${bad} not done`}`;
+  return { text: `${ended.size} of ${total} ended${bad === 0 ? '' : `, ${bad} not done`}`, percent: (100 * ended.size) / total };
 }

@@ -5,14 +5,18 @@ import { printError, printJson } from '../print.ts';
 import type { Located } from '../queue/find.ts';
 import { listOrEmpty } from '../queue/fsx.ts';
 import { keyHolder } from '../queue/keys.ts';
-import { cancelName, requirementsOf, type Requirements } from '../queue/layout.ts';
+import { baseId, cancelName, requirementsOf, type Requirements } from '../queue/layout.ts';
 import { lackOf, wantsOf, type Lack } from '../queue/limits.ts';
 import type { Queue } from '../queue/open.ts';
 import { readOutcome } from '../queue/outcome.ts';
 import { pausedQueues } from '../queue/pause.ts';
+import { viewTask, type TaskView } from '../queue/read.ts';
+import { arrayLimit } from '../queue/submit.ts';
 import { readWhy } from '../queue/why.ts';
+import { locateAny } from '../queue/array-view.ts';
+import { userOf } from '../system.ts';
 import { formatDuration } from '../task/duration.ts';
-import { isTerminal, type AfterKind, type Outcome, type Task } from '../task/types.ts';
+import { isTerminal, type AfterKind, type Outcome, type State, type Task } from '../task/types.ts';
 import { iso } from '../task/time.ts';
 import { visible } from '../task/visible.ts';
 import { amount, obstacle, unable, type Obstacle, type Past } from '../worker/obstacle.ts';
@@ -43,7 +47,13 @@ interface Because {
   /** Of a delayed task. */
   until: string | null;
   /** Of a waiting one. */
-  parents: Array<{ id: string; kind: AfterKind; state: string }>;
+  parents: Array<{
+    id: string;
+    kind: AfterKind;
+    state: string;
+    /** Why it does not end, in a few words. */
+    because: string | null;
+  }>;
   /** Of a queued one: what keeps each worker from it; null for nothing. */
   workers: Array<{ name: string; obstacle: string | null; text: string }>;
 }
@@ -74,7 +84,8 @@ async function why(ctx: Ctx): Promise<number> {
 
 function page(b: Because, io: Pick<Ctx['io'], 'paint'>): string {
   let text = `${io.paint('bold', b.id)} ${b.text}\n`;
-  for (const p of b.parents) text += `  ${visible(p.id)}: ${p.state}${p.kind === 'after' ? '' : ` (--${p.kind})`}\n`;
+  for (const p of b.parents)
+    text += `  ${visible(p.id)}: ${p.state}${p.because === null ? '' : ` ${p.because}`}${p.kind === 'after' ? '' : ` (--${p.kind})`}\n`;
   for (const w of b.workers) text += `  ${visible(w.name)}: ${w.text}\n`;
   return text;
 }
@@ -139,7 +150,10 @@ async function explain(q: Queue, { view, at }: Looked, farm: Farm): Promise<Beca
       return { ...base, text: `is delayed${until}, ${because}`, until: due === undefined ? null : iso(due) };
     }
     case 'waiting': {
-      for (const { id, kind } of view.after) base.parents.push({ id, kind, state: await stateOf(q, id) });
+      for (const { id, kind } of view.after) {
+        const state = await stateOf(q, id);
+        base.parents.push({ id, kind, state, because: isTerminal(state as State) ? null : await becauseOf(q, id, state, PARENTS_DEEP) });
+      }
       return { ...base, text: await waitingText(q, view.key, view.id, base.parents.length) };
     }
     case 'held': {
@@ -168,7 +182,54 @@ async function explain(q: Queue, { view, at }: Looked, farm: Farm): Promise<Beca
   }
 }
 
+/** How many generations of parents are asked what they wait for themselves. */
+const PARENTS_DEEP = 5;
+
+/** What keeps a parent: who holds it, until when, or what it waits for in its turn. */
+async function becauseOf(q: Queue, id: string, state: string, deep: number): Promise<string | null> {
+  const view = await viewTask(q, id);
+  if (view === undefined) return null;
+  switch (state) {
+    case 'held': {
+      const at = await locateAny(q, id);
+      const held = at === undefined ? undefined : await readWhy(q, at.id, at.n, 'held');
+      return held?.by === undefined || held.by === null ? null : `by ${visible(held.by.user)}`;
+    }
+    case 'delayed':
+      return view.notBefore === null ? null : `until ${clockTime(Date.parse(view.notBefore), await nowOf(q))}`;
+    case 'running':
+      return view.worker === null ? null : `on ${visible(view.worker)}`;
+    case 'waiting': {
+      if (deep === 0) return null;
+      for (const parent of view.after) {
+        const its = await stateOf(q, parent.id);
+        if (isTerminal(its as State)) continue;
+        const because = await becauseOf(q, parent.id, its, deep - 1);
+        return `for ${visible(parent.id)}, which is ${its}${because === null ? '' : ` ${because}`}`;
+      }
+      return null;
+    }
+    default:
+      return null;
+  }
+}
+
+/** Of an array: how many of its elements run, and where; what keeps the others is asked of one of them. */
+function arrayText(view: TaskView, workers: readonly Sight[]): string {
+  const { size, running, queued, done, failed } = view.array!;
+  const on = workers.filter((s) => s.alive && s.running.some((id) => baseId(id) === view.id)).map((s) => visible(s.file.name));
+  const where = on.length === 0 ? '' : ` on ${on.join(', ')}`;
+  const parts = [
+    `${running} of ${size} elements run${where}`,
+    `${queued} left`,
+    `${done} done`,
+    ...(failed > 0 ? [`${failed} failed`] : []),
+  ];
+  return `is running: ${parts.join(', ')}; tq why ${view.id}.N tells of one`;
+}
+
 async function runningText(q: Queue, { view, at }: Looked, farm: Farm): Promise<string> {
+  if (view.array !== null) return arrayText(view, await farm.workers());
   const session = at.place.state === 'running' ? at.place.session : '';
   const worker = (await farm.workers()).find((s) => s.file.session === session);
   const started = view.attempts.at(-1)?.startedAt ?? null;
@@ -207,7 +268,8 @@ async function queuedBecause(q: Queue, at: Located, task: Task, farm: Farm): Pro
   const first = keeps === undefined ? 'is queued' : `is queued, and ${keeps.text}`;
   if (all.length === 0) return { text: `${first}: there is no worker; tq worker starts one`, workers: [] };
   const past = await pastOf(q, at, r, farm);
-  const everywhere = { id: task.id, priority: task.priority, keeps };
+  const user = q.config.shared ? await ownerOf(q, at) : undefined;
+  const everywhere = { id: task.id, priority: task.priority, keeps, timeoutMs: task.timeoutMs, now: farm.now, user };
   const workers: Because['workers'] = [];
   for (const s of all) {
     const found = obstacle(s, r, past, await farm.inUse(s), everywhere);
@@ -217,7 +279,17 @@ async function queuedBecause(q: Queue, at: Located, task: Task, farm: Farm): Pro
       text: found?.text ?? 'nothing keeps it from the task: it takes it when its turn comes',
     });
   }
-  return { text: `${first}${tooMuch(all, r)}:`, workers };
+  const nobody = r.worker === undefined || all.some((s) => s.file.name === r.worker) ? '' : `; there is no worker ${visible(r.worker)}`;
+  return { text: `${first}${tooMuch(all, r)}${nobody}:`, workers };
+}
+
+/** The owner of its file, by whom workers of a shared queue go. */
+async function ownerOf(q: Queue, at: Located): Promise<string | undefined> {
+  try {
+    return userOf((await q.fsx.stat(at.file)).uid);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What keeps a task from every worker: its queue is paused, or a limit or mutex of it has no room. */
@@ -226,6 +298,9 @@ async function keepsEverywhere(q: Queue, task: Task): Promise<Obstacle | undefin
   const lack = await lackOf(q, wantsOf(task), true);
   return lack === undefined ? undefined : { kind: lack.want.kind, text: lackText(lack) };
 }
+
+/** How the limit is called that holds the `%MAX` of an array. */
+const ELEMENTS = arrayLimit('');
 
 function lackText(lack: Lack): string {
   const { kind, n } = lack.want;
@@ -236,6 +311,7 @@ function lackText(lack: Lack): string {
     case 'small':
       return `limit ${name} has ${lack.most} ${lack.most === 1 ? 'share' : 'shares'}, ${n} asked for`;
     case 'held': {
+      if (lack.want.name.startsWith(ELEMENTS)) return 'as many of its elements run as its %MAX allows at once';
       const by = lack.by.length === 0 ? '' : ` by ${lack.by.map(visible).join(', ')}`;
       return kind === 'mutex'
         ? `mutex ${name} is held${by}`

@@ -31,6 +31,12 @@ export async function serverNow(q: Queue): Promise<number> {
   return ms;
 }
 
+/** The last reading carried on, however old; this machine's clock before the first. */
+export function serverNowAbout(q: Queue): number {
+  const r = readings.get(q);
+  return r === undefined ? Date.now() : r.serverMs + (performance.now() - r.monoMs);
+}
+
 /** The last reading carried on, or this machine's clock where the queue cannot be written (a reader without permission). */
 export async function serverNowOrLocal(q: Queue): Promise<number> {
   try {

@@ -86,8 +86,10 @@ export interface Fsx {
   /** Overwrites a small file in place (one writer); returns the server's mtime. */
   overwrite(path: string, data: string): Promise<number>;
   append(path: string, data: string): Promise<void>;
-  /** Writes at the end of a file that `openLog` opened. */
-  appendTo(fd: number, path: string, data: string | Uint8Array): Promise<void>;
+  /** Writes at the end of a file that `openLog` opened; `through`: over NFS others see it when it returns. */
+  appendTo(fd: number, path: string, data: string | Uint8Array, through?: boolean): Promise<void>;
+  /** Closes what `openLog` opened; quietly, whatever the file system says. */
+  close(fd: number): void;
 }
 
 export interface CreateOptions {
@@ -412,14 +414,19 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         () => fs.appendFileSync(path, data),
         () => p.appendFile(path, data),
       ),
-    appendTo: (fd, path, data) =>
+    appendTo: (fd, path, data, through = false) =>
       call(
         'append',
         path,
         undefined,
         () => fs.appendFileSync(fd, data),
-        () => new Promise((resolve, reject) => fs.appendFile(fd, data, (error) => (error === null ? resolve() : reject(error)))),
+        () =>
+          new Promise((resolve, reject) => {
+            const done = (error: Error | null): void => (error === null ? resolve() : reject(error));
+            fs.appendFile(fd, data, (error) => (error === null && through ? fs.fdatasync(fd, done) : done(error)));
+          }),
       ),
+    close: (fd) => fs.close(fd, () => undefined),
   };
 }
 

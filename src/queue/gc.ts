@@ -9,6 +9,7 @@ import { erase, finishErase, removeTree } from './control.ts';
 import { dependants } from './depend.ts';
 import { buckets, entriesOf, everything, locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
+import { hourOf } from './journal.ts';
 import { baseId, bucketEnd, idTime, isId, isPiece } from './layout.ts';
 import { eraseArray, readArray } from './array.ts';
 import { sweepKeys } from './keys.ts';
@@ -57,6 +58,7 @@ export async function collect(q: Queue, options: GcOptions): Promise<GcReport> {
   await sweepMutexes(q, now);
   await sweepEmpty(q, now);
   await sweepTmp(q);
+  await sweepJournal(q, now - Math.max(options.keepMs, options.keepFailedMs));
   report.workers = await sweepWorkers(q, options, now);
   return report;
 }
@@ -259,6 +261,14 @@ async function sweepEmpty(q: Queue, now: number): Promise<void> {
       // Told by rmdir alone: a listing may be stale.
       if (await rmdirIfEmpty(q.fsx, `${base}/${bucket}`)) await rmdirIfEmpty(q.fsx, `${base}/${bucket.slice(0, 4)}`);
     }
+  }
+}
+
+/** Removes the hours of the journal that are over since then: of the tasks that are kept they tell nothing that matters. */
+async function sweepJournal(q: Queue, before: number): Promise<void> {
+  const first = hourOf(before);
+  for (const hour of await listOrEmpty(q.fsx, q.lay.journal)) {
+    if (/^\d{8}T\d{2}$/.test(hour) && hour < first) await removeTree(q, `${q.lay.journal}/${hour}`);
   }
 }
 

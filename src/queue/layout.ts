@@ -282,6 +282,7 @@ export interface Layout {
   readonly cron: string;
   readonly intents: string;
   readonly groups: string;
+  readonly journal: string;
   /** The directory of a place, bucket included. */
   dir(place: Place, id: string): string;
   /** The file of a task at attempt `n` in a place. */
@@ -345,6 +346,7 @@ export const TOP_DIRS = [
   'blobs',
   'cron',
   'inbox',
+  'journal',
   'tmp',
   'swept',
   'quarantine',
@@ -378,6 +380,7 @@ export function makeLayout(root: string): Layout {
     cron: `${root}/cron`,
     intents: `${root}/intents`,
     groups: `${root}/groups`,
+    journal: `${root}/journal`,
     dir,
     entry: (place, id, n) => `${dir(place, id)}/${entryName(id, n)}`,
     session: (session) => `${root}/running/${session}`,

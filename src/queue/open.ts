@@ -2,6 +2,7 @@
  * Finding, making and opening a queue. A directory that somebody named is never created by accident: an unmounted share must
  * not be taken for an empty queue.
  */
+import type { Journal } from './journal.ts';
 import type { HostFacts } from './session.ts';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -41,6 +42,8 @@ export interface Queue {
   readonly stem: string;
   /** What proves that this process lives, for verbs that have a task in their hands for a moment. */
   facts?: () => Promise<HostFacts>;
+  /** Where this process says what it changes. */
+  journal?: Journal | undefined;
 }
 
 export interface Found {

@@ -4,11 +4,13 @@
  */
 import { errnoOf } from '../errors.ts';
 import { newTally } from '../task/decide.ts';
+import { isAttempt } from '../task/event.ts';
 import { isTerminal, type Ending, type Next, type Outcome, type Tally, type Task } from '../task/types.ts';
 import { afterTerminal } from './depend.ts';
 import { prepareFollowUp, releaseFollowUp, settleFollowUp } from './follow.ts';
 import { isGone, isOfEntry, listOrEmpty, strongList } from './fsx.ts';
 import { freeTokens, tokensOf } from './keys.ts';
+import type { About } from './journal.ts';
 import { cancelName, entryName } from './layout.ts';
 import type { Queue } from './open.ts';
 import { quarantine } from './quarantine.ts';
@@ -85,7 +87,12 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
     const { beforeEnd } = await import('./groups.ts');
     await beforeEnd(q, known, attempt, next, session);
   }
-  const moved = await move(q, file, q.lay.entry(placeOfNext(known, next), id, attempt));
+  const moved = await move(
+    q,
+    file,
+    q.lay.entry(placeOfNext(known, next), id, attempt),
+    q.journal === undefined ? undefined : told(outcome, next),
+  );
   if (moved === 'moved' && terminal) {
     await freeTokens(q, tokens);
     if (follow !== undefined) await releaseFollowUp(q, follow);
@@ -100,6 +107,16 @@ export async function settle(q: Queue, session: string, mine: Outcome, task?: Ta
     await carryCancel(q, session, id, attempt);
   }
   return { outcome, next, move: moved };
+}
+
+/** What the journal says of the end of an attempt. */
+function told(o: Outcome, next: Next): About {
+  const about: About = { outcome: o.outcome, exitCode: o.exitCode, worker: o.worker, ran: isAttempt(o) };
+  if (o.signal !== null) about.signal = o.signal;
+  const reason = next.reason ?? o.reason;
+  if (reason !== null && next.state !== 'done') about.reason = reason;
+  if (next.state === 'delayed') about.dueAt = next.dueAt;
+  return about;
 }
 
 /** What follows from it is told how the attempt ended; a cancel between two tries is one. */

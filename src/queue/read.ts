@@ -2,6 +2,7 @@
  * Reading for people and scripts: the Task JSON of the command line, put together from the task file, the outcomes of its
  * attempts, the why-files and what its worker says of it now.
  */
+import { isAttempt } from '../task/event.ts';
 import { isTerminal, type Cause, type Outcome, type OutcomeKind, type Parent, type State, type Task } from '../task/types.ts';
 import { formatBackoff } from '../task/backoff.ts';
 import type { ArrayCounts } from '../task/many.ts';
@@ -329,11 +330,6 @@ export function compose(
 function endOf(at: Located, last: Outcome | undefined, why: Why | undefined): number | undefined {
   const ends = [last !== undefined && last.attempt === at.n ? last.endedAt : undefined, why?.at].filter((ms) => ms !== undefined);
   return ends.length === 0 ? undefined : Math.max(...ends);
-}
-
-/** What never began is no attempt; a start that was refused is one, a task that expired before it is not. */
-function isAttempt(o: Outcome): boolean {
-  return o.started || (o.outcome === 'rejected' && o.next.state !== 'skipped');
 }
 
 /** The path rounds a due time up; the task's own is told where it is the one meant. */

@@ -5,6 +5,7 @@
 import { errnoOf } from '../errors.ts';
 import { isGone, listOrEmpty, mkdirp, strongList, type Fsx } from './fsx.ts';
 import { baseOf, parentOf } from './layout.ts';
+import type { About } from './journal.ts';
 import type { Queue } from './open.ts';
 
 /** `moved`: the entry is at the target, by this call. `gone`: somebody else moved the source. `revoked`: the target's session is buried. */
@@ -16,9 +17,16 @@ export const LOOKS = 6;
 /**
  * The only way a task file changes place. ENOENT may mean that the source is gone, that the target directory is gone or that
  * the reply was lost: the target directory is made (never under `running/`, that would undo a revocation) and the rename tried
- * once more, and only then both directories are listed strongly. A crash leaves the entry in exactly one of the two places.
+ * once more, and only then both directories are listed strongly. A crash leaves the entry in exactly one of the two places. `about` is
+ * what the journal says of it.
  */
-export async function move(q: Queue, source: string, target: string): Promise<MoveResult> {
+export async function move(q: Queue, source: string, target: string, about?: About): Promise<MoveResult> {
+  const result = await rename(q, source, target);
+  if (result === 'moved') q.journal?.moved(source, target, about);
+  return result;
+}
+
+async function rename(q: Queue, source: string, target: string): Promise<MoveResult> {
   const { fsx } = q;
   const targetDir = parentOf(target);
   const intoRunning = parentOf(targetDir) === q.lay.running;

@@ -4,7 +4,8 @@
  */
 import { errnoOf, fsError, TqError } from '../errors.ts';
 import type { TaskDraft } from '../task/build.ts';
-import type { Task } from '../task/types.ts';
+import type { Step } from '../task/event.ts';
+import type { State, Task } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
 import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, pieceId, requirementsOf, type Place } from './layout.ts';
 import { spanOf } from '../task/array.ts';
@@ -183,12 +184,30 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
     if ((await listOrEmpty(fsx, lay.tmp, true)).includes(name)) continue;
     break;
   }
+  q.journal?.step(submission(s.task, place.state));
   try {
     await fsx.fsyncDir(parentOf(target));
   } catch (error) {
     // It was moved on already, and its bucket removed behind it.
     if (!isGone(error)) throw error;
   }
+}
+
+/** What the journal says of a new task. */
+function submission(task: Task, to: State): Step {
+  const { id, submittedAt: at, name, queue, group, submittedBy } = task;
+  return {
+    at,
+    task: id,
+    from: null,
+    to,
+    attempt: 0,
+    worker: null,
+    ...(name === undefined ? {} : { name }),
+    queue,
+    ...(group === undefined ? {} : { group }),
+    user: submittedBy.user,
+  };
 }
 
 /** The limit that `--array 1-100%2` has for itself. */

@@ -3,6 +3,7 @@
  * the watch that other workers keep on it: nothing counts but "unchanged for a whole lease of my own monotonic clock".
  */
 import { bury, type Burial, type Death } from './bury.ts';
+import { serverNowAbout } from './clock.ts';
 import { sessions } from './find.ts';
 import type { Queue } from './open.ts';
 import { freeName, holderOf, readBeat, readState, readWorker, workerNames, writeState } from './registry.ts';
@@ -18,6 +19,8 @@ export async function undertake(q: Queue, session: string, death: Death): Promis
   // Where the name is free already another undertaker was here, and the next worker of that name may be.
   if (state !== undefined && state.session === session && state.state !== 'offline' && (await holderOf(q, owner)) === session) {
     await writeState(q, owner, { ...state, state: 'offline', want: null, running: [], reason: death.reason, lost: true });
+    const at = Math.round(serverNowAbout(q));
+    q.journal?.other({ at, type: 'worker', subject: owner, from: state.state, to: 'offline', worker: owner, reason: death.reason });
   }
   await freeName(q, owner, session);
   return result;

@@ -7,6 +7,7 @@ import { buckets, entriesOf, lanes, locate, placesToLook, sessions, shownState, 
 import { listOrEmpty } from './fsx.ts';
 import { bucketEnd, bucketOf, isBucket, newestBucketFirst, parseEntry, type Place, queueOfLane } from './layout.ts';
 import type { Queue } from './open.ts';
+import { newTally, shelvesOf, sizeOf } from './shelves.ts';
 import { bell } from './signal.ts';
 
 export interface WalkOptions {
@@ -96,37 +97,32 @@ async function mtimeOf(q: Queue, dir: string): Promise<number> {
 }
 
 export interface Counted {
-  /** Tasks by state; all of them together are `tasks`. */
+  /** Tasks by state; all of them together are `tasks`. An array is one, in the state of the whole. */
   states: Map<State, number>;
   tasks: number;
-  /** Entries among them that are elements or pieces of something. */
-  parts: number;
+  /** Files; of an array in pieces there are several. */
+  entries: number;
+  /** Arrays of which something was seen. */
+  arrays: number;
 }
 
-/** How many entries there are in each of these states, by counting names. */
+/** How many tasks there are in each of these states, by counting names. */
 export async function count(q: Queue, options: WalkOptions): Promise<Counted> {
-  const counts = new Map<State, number>(options.states.map((state) => [state, 0]));
-  let parts = 0;
-  let tasks = 0;
+  let entries = 0;
+  const shelves = shelvesOf(q);
+  const tally = newTally(shelves, async (id) => (await (await import('./array.ts')).readArray(q, id))?.state);
   for (const place of await placesOf(q, options)) {
     const state = shownState(place);
-    let n = counts.get(state)!;
     for (const dir of await directoriesOf(q, place)) {
-      for (const name of await listOrEmpty(q.fsx, dir)) {
-        const m = ENTRY.exec(name);
-        if (m === null) continue;
-        n++;
-        tasks++;
-        if (m[1] !== undefined) parts++;
-      }
+      const shelf = await shelves.look(dir);
+      tally.add(state, shelf, dir);
+      entries += sizeOf(shelf);
     }
-    counts.set(state, n);
   }
-  return { states: counts, tasks, parts };
+  const { states, arrays } = await tally.sum(options.states, options.queue !== undefined);
+  shelves.save();
+  return { states, tasks: [...states.values()].reduce((sum, n) => sum + n, 0), entries, arrays };
 }
-
-/** What `parseEntry` accepts as a task, without taking it apart. */
-const ENTRY = /^[0-9a-z]{10,16}(\.\d{1,9}(?:-\d{1,9})?)?(?:\+[\d-]+)?\.a\d{1,9}\.json$/;
 
 /** Below this many ids each is looked up by itself. */
 const FEW = 3;

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import { errnoOf } from '../errors.ts';
 import { cancelAgain, cancelHere, carryCancel, readCancel, without, type CancelRequest } from '../queue/cancel.ts';
 import type { Claimed } from '../queue/claim.ts';
-import { serverNow } from '../queue/clock.ts';
+import { serverNow, serverNowAbout } from '../queue/clock.ts';
 import { afterTerminal } from '../queue/depend.ts';
 import { checkFailures, readMarks } from '../queue/array.ts';
 import { isGone, listOrEmpty, mkdirp } from '../queue/fsx.ts';
@@ -234,6 +234,8 @@ async function openChunk(w: Worker, claimed: Claimed, task: Task, many: Many, pi
     w.log(`${idOf(piece)}.a${n}: its journal exists already: not run`);
     return false;
   }
+  const at = Math.round(serverNowAbout(q));
+  q.journal?.other({ at, type: 'chunk', subject: idOf(piece), from: null, to: null, attempt: n, worker: w.options.name });
   w.chunks.push({
     piece,
     n,

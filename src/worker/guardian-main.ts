@@ -3,9 +3,11 @@
  * eyes, buries the session so that the tasks go back at once.
  */
 import fs from 'node:fs';
+import { commandJournal } from '../queue/journal.ts';
 import { openQueue } from '../queue/open.ts';
 import { undertake } from '../queue/undertake.ts';
 import { runGuardian } from './guardian.ts';
+import { hostName } from './proc.ts';
 import { closeScratch } from './scratch.ts';
 
 /** `args`: the queue's directory, the session, the lease in ms, the scratch directory, `1` on a network file system. */
@@ -20,6 +22,7 @@ export async function guardianMain(args: readonly string[]): Promise<number> {
     report: async () => {
       if (scratch !== '' && fs.existsSync(scratch)) closeScratch(scratch);
       const q = await openQueue(dir);
+      q.journal = commandJournal(q, hostName());
       await undertake(q, session, { proved: true, reason: `worker ${session.split('.')[0] ?? session} died` });
     },
   });

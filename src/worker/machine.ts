@@ -7,7 +7,8 @@ import { emptyWindow } from '../queue/claim.ts';
 import type { Queue } from '../queue/open.ts';
 import { clearWant, freeName, type WorkerState } from '../queue/registry.ts';
 import type { HostFacts } from '../queue/session.ts';
-import { serverNow } from '../queue/clock.ts';
+import { serverNow, serverNowAbout } from '../queue/clock.ts';
+import { workerJournal } from '../queue/journal.ts';
 import { newObserver } from '../queue/undertake.ts';
 import { watch, type Watch } from '../queue/watch.ts';
 import { bury, settleLost } from '../queue/bury.ts';
@@ -45,6 +46,7 @@ export interface MachineEvents {
 /** Runs a worker until it is told otherwise. Returns the exit code; throws NAME_TAKEN when a live worker has the name. */
 export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptions, events: MachineEvents): Promise<number> {
   const w = newWorker(q, facts, options, events.log);
+  openJournal(w);
   const signals = catchSignals(w);
   let watching: Watch = { close: async () => undefined };
   let timer = { stop: (): void => undefined };
@@ -53,6 +55,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
   let left = false;
   try {
     while (next !== 'end') {
+      noteState(w, next);
       w.state = next;
       if (next === 'restart') code = options.restartExitCode ?? 0;
       // Before it has the name there is nothing to say, and the state file still tells what the one before was.
@@ -70,6 +73,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
     timer.stop();
     signals.stop();
     await watching.close().catch(() => undefined);
+    await q.journal?.flush();
     // A worker that fails here may have tasks running: its guardian ends them, and buries the session, when this process is gone.
     if (left) {
       await w.guardian?.close().catch(() => undefined);
@@ -78,6 +82,28 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
     }
   }
   return code;
+}
+
+/** What a worker has to say is written so long after the first of it, ms. Over a network it is written with the heartbeat. */
+const TELL_MS = 100;
+
+function openJournal(w: Worker): void {
+  const { q } = w;
+  const told = (): void => {
+    if (!q.network) setTimeout(() => void q.journal?.flush(), TELL_MS);
+  };
+  q.journal = workerJournal(
+    q,
+    () => serverNowAbout(q),
+    () => w.session,
+    told,
+  );
+}
+
+function noteState({ q, options, session, state }: Worker, to: WorkerState): void {
+  const { name } = options;
+  const at = Math.round(serverNowAbout(q));
+  q.journal?.other({ at, type: 'worker', subject: name, from: session === '' ? null : state, to, worker: name });
 }
 
 function newWorker(q: Queue, facts: HostFacts, options: WorkerOptions, log: Log): Worker {

@@ -4,6 +4,7 @@
  */
 import type { Requirements } from '../queue/layout.ts';
 import type { WorkerFile } from '../queue/registry.ts';
+import { formatDuration } from '../task/duration.ts';
 import { formatSize } from '../task/size.ts';
 import { matchesOn, parseOn, type OnTerm } from '../task/on.ts';
 import { visible } from '../task/visible.ts';
@@ -18,6 +19,8 @@ export type ObstacleKind =
   | 'offer'
   | 'variable'
   | 'handler'
+  | 'user'
+  | 'time limit'
   | 'state'
   | 'request'
   | 'failed before'
@@ -77,6 +80,11 @@ export interface Everywhere {
   priority: number;
   /** Its queue is paused, or a limit or mutex has no room: it is the same on every worker. */
   keeps: Obstacle | undefined;
+  /** How long it may take, and the file server's time, ms. */
+  timeoutMs?: number | undefined;
+  now?: number;
+  /** On a queue that several users share: whose it is. */
+  user?: string | undefined;
 }
 
 /** What keeps the worker from the task now; undefined when nothing does. */
@@ -100,6 +108,8 @@ export function obstacle(
   }
   if (s.want !== null) return { kind: 'request', text: `asked to be ${s.want}: takes nothing more` };
   if (everywhere?.keeps?.kind === 'paused') return everywhere.keeps;
+  const other = everywhere === undefined ? undefined : untimely(s, everywhere);
+  if (other !== undefined) return other;
   if (past.rejectedBy.includes(s.file.name)) return { kind: 'failed before', text: 'could not start it before' };
   if (past.failedOn === s.file.name) return { kind: 'failed before', text: 'failed it before, leaves it to others for now' };
   if (s.said?.blocked !== undefined && s.said.blocked !== null) return { kind: 'blocked', text: visible(s.said.blocked) };
@@ -120,6 +130,24 @@ export function obstacle(
     }
   }
   return undefined;
+}
+
+/** What it takes neither now nor later, for reasons that are not in the lane. */
+function untimely(s: Sight, { timeoutMs, now, user }: Everywhere): Obstacle | undefined {
+  const { runUsers, timeLimitMs } = s.file.settings;
+  if (user !== undefined && Array.isArray(runUsers) && !runUsers.includes(user)) {
+    return {
+      kind: 'user',
+      text: `runs no tasks of ${visible(user)} (only of ${runUsers.map((name) => visible(String(name))).join(', ')})`,
+    };
+  }
+  if (timeoutMs === undefined || now === undefined || typeof timeLimitMs !== 'number') return undefined;
+  const rest = s.file.startedAt + timeLimitMs - now;
+  if (timeoutMs <= rest) return undefined;
+  return {
+    kind: 'time limit',
+    text: `its --time-limit is over in ${formatDuration(Math.max(0, rest))}, the task may take ${formatDuration(timeoutMs)}`,
+  };
 }
 
 function missingLabel(on: string, labels: Readonly<Record<string, string>>): string | undefined {

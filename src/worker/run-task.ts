@@ -258,6 +258,7 @@ async function execute(
   }
   run.startedAt = startedAt;
   noteBegun(w, run);
+  tellBegun(w, run, task.id, startedAt);
   // Why the next step could not be started, if it could not.
   let rejected: SpawnRejection | undefined;
   const following = async (ended: ExitInfo): Promise<SpawnedTask | null> => {
@@ -285,6 +286,13 @@ async function execute(
       : endedBy(w, run, info);
   await post(w, run, task, env, logFd, errFd);
   return { started: true, info, tally, ended, ...(steps === undefined ? {} : { steps }) };
+}
+
+/** What runs in a chunk is told by that one's own journal. */
+function tellBegun({ q, options }: Worker, run: Run, task: string, startedAt: number): void {
+  if (run.chunk !== undefined) return;
+  const { attempt } = run.claimed;
+  q.journal?.step({ at: Math.round(startedAt), task, from: 'queued', to: 'running', attempt, worker: options.name });
 }
 
 const NOTHING_DONE: ExitInfo = { code: 0, signal: null, cpuMs: 0, maxRssKb: null, durationMs: 0 };

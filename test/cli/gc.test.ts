@@ -33,6 +33,20 @@ describe('what goes', () => {
     expect(await farm.ok(['gc'])).toBe('');
   });
 
+  it('L2: the journal of hours that are older than what is kept goes, the rest stays', async () => {
+    const farm = await makeFarm();
+    await farm.submit('--', 'true');
+    for (const hour of ['20200131T09', '20200131T10', 'mine']) {
+      fs.mkdirSync(`${farm.queue}/journal/${hour}`);
+      fs.writeFileSync(`${farm.queue}/journal/${hour}/h.ndjson`, '');
+    }
+    const [young] = fs.readdirSync(`${farm.queue}/journal`).filter((hour) => hour > '2021');
+    await farm.ok(['gc', '--dry-run']);
+    expect(fs.readdirSync(`${farm.queue}/journal`)).toHaveLength(4);
+    await farm.ok(['gc']);
+    expect(fs.readdirSync(`${farm.queue}/journal`)).toEqual([young, 'mine']);
+  });
+
   it('L2: --keep and --keep-failed say how long, and --json what went', async () => {
     const farm = await makeFarm();
     const [done, failed] = [ended(farm, 'done', 2), ended(farm, 'failed', 2)];

@@ -341,6 +341,110 @@ describe('why', () => {
   });
 });
 
+describe('why of what is made of many', () => {
+  it('J5: an array tells how many run and where, an element that as many run as may', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1', '-j', '4']);
+    const id = await farm.submit('--array', '1-5%1', ...untilFile('go'));
+    await farm.reaches(`${id}.1`, 'running');
+    expect(await farm.ok(['why', id])).toBe(`${id} is running: 1 of 5 elements run on w1, 4 left, 0 done; tq why ${id}.N tells of one\n`);
+    await until(
+      async () => (await farm.ok(['why', `${id}.5`])).includes('w1: as many of its elements run as its %MAX allows at once'),
+      () => 'the others wait',
+    );
+    const after = await farm.submit('--after', id, '--', 'true');
+    expect(await farm.ok(['why', after])).toContain(`  ${id}: running`);
+    touch(farm, 'go');
+    await farm.reaches(after, 'done');
+    await w.stop();
+  });
+
+  it('J5: what a parent waits for in turn is told down to who holds it', async () => {
+    const farm = await makeFarm();
+    const a = await farm.submit('--', 'true');
+    await farm.ok(['hold', a]);
+    const b = await farm.submit('--after', a, '--', 'true');
+    const c = await farm.submit('--after-any', b, '--', 'true');
+    expect(await farm.ok(['why', c])).toMatch(new RegExp(`  ${b}: waiting for ${a}, which is held by \\S+ \\(--after-any\\)\n`));
+    const { parents } = JSON.parse(await farm.ok(['why', '--json', c])) as {
+      parents: Array<{ id: string; state: string; because: string }>;
+    };
+    expect(parents).toMatchObject([{ id: b, state: 'waiting', because: expect.stringContaining(a) as string }]);
+  });
+
+  it('J5 B6: a worker whose time is over before the task could end leaves it; one that is not there is named', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1', '--time-limit', '1h']);
+    const long = await farm.submit('--timeout', '3h', '--', 'true');
+    expect(await farm.ok(['why', long])).toMatch(/ {2}w1: its --time-limit is over in (1h|59m\d*s?), the task may take 3h\n/);
+    const pinned = await farm.submit('--worker', 'w9', '--', 'true');
+    expect(await farm.ok(['why', pinned])).toBe(`${pinned} is queued; there is no worker w9:\n  w1: the task is for worker w9\n`);
+    await w.stop();
+  });
+});
+
+describe('counts', () => {
+  it('J12: ls --count, status and top say the same numbers: an array is one, a batch its tasks', async () => {
+    const farm = await makeFarm();
+    const tasks = Array.from({ length: 30 }, (_, i) => ({ command: ['true'], ...(i < 4 ? { hold: true } : {}) }));
+    await farm.ok(['submit', '--batch', '-'], { input: tasks.map((t) => JSON.stringify(t)).join('\n') });
+    await farm.submit('--array', '1-500', '--hold', '--', 'true');
+    await farm.submit('--array', '1-20', '--', 'true');
+    await farm.submit('--in', '1h', '--', 'true');
+    await farm.ok(['worker', '--max-tasks', '10', '--poll', '20ms']);
+    const agree = async (): Promise<Record<string, number>> => {
+      const { tasks: counts } = JSON.parse(await farm.ok(['status', '--json'])) as { tasks: Record<string, number> };
+      for (const [state, n] of Object.entries(counts)) expect(await farm.ok(['ls', '--count', '-s', state]), state).toBe(`${n}\n`);
+      const sum = Object.values(counts).reduce((a, b) => a + b, 0);
+      expect(await farm.ok(['ls', '-a', '--count'])).toBe(`${sum}\n`);
+      expect((await ids(farm, '-a')).length).toBe(sum);
+      const said = (await farm.ok(['status'])).split('\n')[1];
+      expect((await farm.ok(['top', '--once'])).split('\n')[1]!.split(/, [\d.]+ ended/)[0]).toBe(said);
+      return counts;
+    };
+    expect(await agree()).toMatchObject({ held: 5, delayed: 1, done: 10 });
+    await farm.ok(['worker', '--until-empty', '--poll', '20ms']);
+    expect(await agree()).toMatchObject({ held: 5, delayed: 1, done: 27, queued: 0 });
+  });
+
+  it('J9: a large queue is counted right again after something changed in what was remembered', async () => {
+    const farm = await makeFarm();
+    const tasks = Array.from({ length: 400 }, () => ({ command: ['true'] }));
+    const made = (await farm.ok(['submit', '--batch', '-'], { input: tasks.map((t) => JSON.stringify(t)).join('\n') })).trim().split('\n');
+    expect(await farm.ok(['ls', '--count'])).toBe('400\n');
+    await farm.ok(['cancel', made[7]!]);
+    expect(await farm.ok(['ls', '--count'])).toBe('399\n');
+    expect(await farm.ok(['status'])).toContain('tasks: 399 queued, 1 canceled\n');
+  });
+});
+
+describe('one frame of top', () => {
+  it('K12: in a pipe it is plain text: the word, counts, workers, tasks, nothing cut and no escape', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker(['--name', 'w1', '-j', '1']);
+    const first = await farm.submit('-n', 'first', ...untilFile('go'));
+    await farm.reaches(first, 'running');
+    const name = `long \u001b[31m${'x'.repeat(200)}`;
+    const second = await farm.submit('-n', name, '--', 'true');
+    const held = await farm.submit('--hold', '--', 'echo', 'later');
+    for (const args of [['top'], ['top', '--once']]) {
+      const text = await farm.ok(args, { env: { FORCE_COLOR: '1', TERM: 'xterm-256color' } });
+      expect(text).toMatch(/^active\ntasks: 1 held, 1 queued, 1 running/);
+      // eslint-disable-next-line no-control-regex -- what is looked for
+      expect(text).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+      expect(text).toMatch(/\nw1 +awake +1\/1 /);
+      const rows = text.split('\n').filter((line) => /^[0-9a-z]{14} /.test(line));
+      expect(rows.map((line) => line.split(' ')[0])).toEqual([first, second, held]);
+      expect(rows[1]).toContain(`long \\x1b[31m${'x'.repeat(200)}`);
+    }
+    touch(farm, 'go');
+    await w.stop();
+    expect((await farm.tq(['top', '--speed', '3'])).code).toBe(2);
+    expect((await farm.tq(['top', '--replay', '--speed', 'fast'])).stderr).toContain("'fast'");
+    expect(await farm.ok(['top', '--replay', '--once', '--since', 'now+1h'])).toContain('1 done');
+  });
+});
+
 describe('status', () => {
   it('J9: one word, then counts', async () => {
     const farm = await makeFarm();

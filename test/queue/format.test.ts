@@ -19,6 +19,7 @@ import {
   prioName,
   TOP_DIRS,
 } from '../../src/queue/layout.ts';
+import { hourOf } from '../../src/queue/journal.ts';
 import { openQueue } from '../../src/queue/open.ts';
 import { viewTask } from '../../src/queue/read.ts';
 import { parseSession } from '../../src/queue/session.ts';
@@ -67,6 +68,7 @@ const MEANS: Readonly<Record<string, string>> = {
   blob: String.raw`[0-9a-z]{10,16}\.(?:script|stdin|items(?:\.index)?)`,
   time: String.raw`\d{14}`,
   random: '[0-9a-z]+',
+  hour: String.raw`\d{8}T\d{2}`,
   tick: String.raw`\d{8}T\d{6}\.\d{3}`,
   last: '(?:none|[0-9a-z]{10,16})',
   any: '[^/]+',
@@ -179,6 +181,7 @@ describe('the page', () => {
       lay.groups + `/${id}.json`,
       lay.groups + `/${id}/failed/000012/${id}.12345`,
       lay.worker('node1') + `/name/g3.${session}`,
+      `${lay.journal}/${hourOf(idTime(id))}/${session}.ndjson`,
     ].map((p) => p.slice(1));
     expect(made.filter((p) => entries.filter((e) => e.re.test(p)).length !== 1)).toEqual([]);
   });

@@ -11,6 +11,7 @@ import { startGuardianOf } from '../guard.ts';
 import { offeredBy } from '../handlers.ts';
 import { heartbeatMs, isLeaving, type StateModule } from '../machine.ts';
 import { endLeftovers, recoverHere } from '../recover.ts';
+import { userOf } from '../../system.ts';
 import { parseWant } from '../requests.ts';
 import { dropSpares, openScratch } from '../scratch.ts';
 import type { Worker } from '../worker.ts';
@@ -48,6 +49,8 @@ export const starting: StateModule = {
         maxTasks: options.maxTasks,
         untilEmpty: options.untilEmpty,
         timeLimitMs: options.timeLimitMs,
+        // Whose tasks it runs where others can write too.
+        ...(q.config.shared ? { runUsers: options.runUsers ?? [userOf(process.getuid?.() ?? 0)] } : {}),
         vars: Object.keys(options.vars),
         handlers: offer.handlers,
         ...(offer.broken.length > 0 ? { brokenHandlers: offer.broken } : {}),
