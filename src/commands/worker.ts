@@ -153,7 +153,7 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     labels: Object.fromEntries((flags.label ?? []).map(label)),
     offers,
     pollMs: flags.poll === undefined ? pollOf(queue, queue.config.settings) : Math.max(10, parseDuration(flags.poll, '--poll')),
-    ownPoll: flags.poll !== undefined,
+    pollAsSet: flags.poll === undefined,
     untilEmpty: flags['until-empty'] === true,
     maxTasks: flags.once === true ? 1 : flags['max-tasks'] === undefined ? null : count(flags['max-tasks'], '--max-tasks', 1, 1e9),
     idleMs: flags.idle === undefined ? null : parseDuration(flags.idle, '--idle'),

@@ -26,7 +26,7 @@ export function pollOf(q: Pick<Queue, 'network'>, settings: Readonly<Record<stri
 
 /** One look. A setting that means nothing is said, and the one before stays. */
 export async function takeSettings(w: Worker, rang: boolean): Promise<void> {
-  if (w.options.ownPoll === true || w.file === null) return;
+  if (w.options.pollAsSet !== true || w.file === null) return;
   if (w.q.network && !rang && w.counter % LOOK_EVERY_BEATS !== 0) return;
   try {
     const { ino, mtimeMs } = await w.q.fsx.stat(w.q.lay.config);

@@ -22,8 +22,8 @@ export interface WorkerOptions {
   offers: Record<string, number>;
   /** ms, before jitter. */
   pollMs: number;
-  /** It was asked for with `--poll`: the queue's setting does not count. */
-  ownPoll?: boolean;
+  /** It follows the queue's setting, as without `--poll`. */
+  pollAsSet?: boolean;
   untilEmpty: boolean;
   maxTasks: number | null;
   idleMs: number | null;
