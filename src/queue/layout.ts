@@ -345,6 +345,7 @@ export const TOP_DIRS = [
   'blobs',
   'cron',
   'inbox',
+  'imports',
   'tmp',
   'swept',
   'quarantine',
