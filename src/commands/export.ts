@@ -100,6 +100,10 @@ async function write(from: AsyncIterable<Piece>, sink: (chunk: Uint8Array) => bo
     return inBatch < BATCH_BYTES || flush();
   };
   for await (const piece of from) {
+    if ('directory' in piece) {
+      if (!put(header({ path: piece.path, bytes: 0, kind: 'directory', mtimeMs: Date.now() }))) return undefined;
+      continue;
+    }
     if ('data' in piece) {
       const data = Buffer.from(piece.data);
       if (!put(header({ path: piece.path, bytes: data.length, mtimeMs: Date.now() })) || !put(data) || !put(padding(data.length)))

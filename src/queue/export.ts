@@ -9,7 +9,7 @@ import { STATES, isTerminal, type Task } from '../task/types.ts';
 import { readArray, type PieceAt } from './array.ts';
 import { buckets, locate, type Located } from './find.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
-import { baseId, baseOf, bucketOf, cancelName, entryName, isPiece } from './layout.ts';
+import { baseId, baseOf, bucketOf, cancelName, entryName, isPiece, TOP_DIRS } from './layout.ts';
 import { FORMAT, type Queue } from './open.ts';
 import { readIfThere } from './steps.ts';
 import { parseTask } from './task-file.ts';
@@ -19,7 +19,10 @@ export const MANIFEST_PATH = 'tq-export.json';
 export const TRAILER_PATH = 'tq-export-end.json';
 
 /** A file of the archive: what it holds, or where that lies and how much of it counts. */
-export type Piece = { path: string; data: string } | { path: string; file: string; bytes: number; mode: number; mtimeMs: number };
+export type Piece =
+  | { path: string; directory: true }
+  | { path: string; data: string }
+  | { path: string; file: string; bytes: number; mode: number; mtimeMs: number };
 
 export interface Told {
   /** A task was written. */
@@ -38,6 +41,8 @@ export async function* pieces(q: Queue, version: string, told: Told = {}): Async
     data: json({ schema: 'tq.export/1', format: FORMAT, queue: q.config.id, at: new Date().toISOString(), tq: version }),
   };
   yield { path: 'tq.json', data: await q.fsx.read(q.lay.config) };
+  // Those that are empty too, for whoever unpacks it.
+  for (const name of TOP_DIRS) yield { path: `${name}/`, directory: true };
   for await (const piece of contents(q, count)) {
     files++;
     yield piece;

@@ -9,6 +9,7 @@ export interface Member {
   /** As in the archive, with `/`. */
   path: string;
   bytes: number;
+  kind?: 'file' | 'directory';
   /** Permission bits. */
   mode?: number;
   mtimeMs?: number;
@@ -23,7 +24,7 @@ const MOST_META_BYTES = 1_048_576;
 /** The header of a member; its bytes follow, then `padding`. */
 export function header(m: Member): Buffer {
   const plain = asUstar(m.path);
-  if (plain !== undefined && m.bytes <= MOST_IN_OCTAL) return block(plain, m, '0');
+  if (plain !== undefined && m.bytes <= MOST_IN_OCTAL) return block(plain, m, m.kind === 'directory' ? '5' : '0');
   const records = Buffer.concat([
     ...(plain === undefined ? [record('path', m.path)] : []),
     ...(m.bytes > MOST_IN_OCTAL ? [record('size', String(m.bytes))] : []),
@@ -58,7 +59,7 @@ function block({ name, prefix }: { name: string; prefix: string }, m: Member, ty
   const b = Buffer.alloc(BLOCK);
   const octal = (n: number, at: number, digits: number): void => void b.write(`${n.toString(8).padStart(digits, '0')}\0`, at, 'latin1');
   b.write(name, 0, 100, 'latin1');
-  octal((m.mode ?? 0o644) % 0o10000, 100, 7);
+  octal((m.mode ?? (type === '5' ? 0o755 : 0o644)) % 0o10000, 100, 7);
   octal(0, 108, 7);
   octal(0, 116, 7);
   octal(m.bytes, 124, 11);
