@@ -3,7 +3,6 @@
  * it left comes before its own file, and both are of one moment: where it lay when it was found, and the attempts up to then. Made
  * while others work on the queue; what belongs to machines (workers, sessions, staging files, tokens) is left out.
  */
-import fs from 'node:fs';
 import { TqError } from '../errors.ts';
 import { STATES, isTerminal, type Task } from '../task/types.ts';
 import { readArray, type PieceAt } from './array.ts';
@@ -242,17 +241,11 @@ async function* tree(
 ): AsyncGenerator<Piece> {
   for (const name of (await listOrEmpty(q.fsx, `${q.dir}/${path}`)).toSorted()) {
     const below = `${path}/${name}`;
-    const kind = kindOf(`${q.dir}/${below}`);
+    const kind = await q.fsx.kindOf(`${q.dir}/${below}`);
     if (kind === 'directory') yield* tree(q, below, told, wanted, from);
     else if (kind === 'other') told.leftOut?.(`${below}: neither a file nor a directory`);
     else if (kind === 'file' && wanted(below.slice(from.length))) yield* copy(q, below);
   }
-}
-
-function kindOf(path: string): 'file' | 'directory' | 'other' | undefined {
-  const s = fs.lstatSync(path, { throwIfNoEntry: false });
-  if (s === undefined) return undefined;
-  return s.isFile() ? 'file' : s.isDirectory() ? 'directory' : 'other';
 }
 
 /** A file as it is now, if it is there. One that grows is copied up to here. */

@@ -3,7 +3,6 @@
  * `intents/` imports it, and whoever comes by publishes it, as with a submission of many. Before that rename nothing is there. No name
  * of the archive is used as a path: each is taken apart, and the place in the queue is made anew from what it says.
  */
-import fs from 'node:fs';
 import { fsError, TqError } from '../errors.ts';
 import { isTerminal, STATES, TERMINAL, type Outcome, type State, type Task } from '../task/types.ts';
 import { lostOutcome } from './bury.ts';
@@ -299,20 +298,12 @@ async function stage(load: Load, path: string, m: ReadMember): Promise<void> {
   const { q, stem, inside } = load;
   const target = `${stem}/${path}`;
   await inside.room(target);
-  if (m.bytes <= SMALL_BYTES) {
-    const parts: Buffer[] = [];
-    for await (const part of m.body) parts.push(Buffer.from(part));
-    await q.fsx.create(target, Buffer.concat(parts));
-  } else {
-    const fd = await q.fsx.openLog(target);
-    try {
-      for await (const part of m.body) await q.fsx.appendTo(fd, target, part);
-    } finally {
-      fs.closeSync(fd);
-    }
-  }
   // A task may have kept a program.
-  if ((m.mode & 0o111) !== 0 && path.startsWith('state/')) fs.chmodSync(target, 0o777 & ~q.umask);
+  const runnable = (m.mode & 0o111) !== 0 && path.startsWith('state/');
+  if (m.bytes > SMALL_BYTES || runnable) return q.fsx.createFrom(target, m.body, runnable);
+  const parts: Buffer[] = [];
+  for await (const part of m.body) parts.push(Buffer.from(part));
+  await q.fsx.create(target, Buffer.concat(parts));
 }
 
 // --- tasks

@@ -197,6 +197,22 @@ describe('tq config', () => {
     expect(fs.readdirSync(path.join(farm.queue, 'tmp'))).toEqual([]);
   });
 
+  it('L9: killed at any call: the old settings or the new ones, and the next change loses nothing', async () => {
+    let died = 0;
+    for (let at = 1; died === at - 1; at++) {
+      const farm = await makeFarm();
+      await farm.ok(['config', 'set', 'keep', '3d']);
+      const ran = await farm.tq(['config', 'set', 'retries', '4'], { env: { TQ_FAULT: `die-before:${at}` } });
+      if (ran.code !== 0) died++;
+      const now = raw(farm).settings;
+      expect([{ keep: '3d' }, { keep: '3d', retries: '4' }], `call ${at}`).toContainEqual(now);
+      await farm.ok(['config', 'set', 'grace', '1s']);
+      expect(raw(farm).settings, `call ${at}`).toMatchObject({ ...now, grace: '1s' });
+      await farm.close();
+    }
+    expect(died).toBeGreaterThan(4);
+  });
+
   it('L9: --dry-run prints the file that would be written and writes nothing', async () => {
     const farm = await makeFarm();
     const before = fs.readFileSync(path.join(farm.queue, 'tq.json'), 'utf8');

@@ -191,6 +191,26 @@ describe('export and import', () => {
     expect((await to.tq(['doctor'])).code).toBe(0);
   });
 
+  it('L10: a link that a task keeps is not followed, but left out and named; long and odd names come along', async () => {
+    const [from, to] = [await makeFarm(), await makeFarm()];
+    const id = await from.submit('--hold', '--', 'true');
+    const [there, here] = [path.join(from.queue, 'state', id), path.join(to.queue, 'state', id)];
+    const long = path.join('a'.repeat(120), 'b'.repeat(120), `ü ${'c'.repeat(100)}\n`);
+    fs.mkdirSync(path.join(there, path.dirname(long)), { recursive: true });
+    fs.writeFileSync(path.join(there, long), Buffer.alloc(600_000, 7));
+    fs.symlinkSync('/etc', path.join(there, 'link'));
+    const file = path.join(from.dir, 'f.tar');
+    const ran = await from.tq(['export', file]);
+    expect([ran.code, ran.stderr]).toEqual([
+      0,
+      expect.stringContaining(`tq: left out: state/${id}/link: neither a file nor a directory\n`),
+    ]);
+    expect(execFileSync('tar', ['tf', file], { encoding: 'utf8' })).toContain('a'.repeat(120));
+    await to.ok(['import', file]);
+    expect(fs.readFileSync(path.join(here, long)).equals(Buffer.alloc(600_000, 7))).toBe(true);
+    expect(fs.readdirSync(here)).toEqual(['a'.repeat(120)]);
+  });
+
   it('L10: a task whose key another one has here stays out and is named', async () => {
     const [from, to] = [await makeFarm(), await makeFarm()];
     const theirs = await from.submit('--key', 'k', '--hold', '--', 'true');
