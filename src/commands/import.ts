@@ -26,6 +26,7 @@ export const command = defineCommand({
   async run(ctx) {
     const { io, json } = ctx;
     const file = ctx.args[0]!;
+    if (file === '-' && process.stdin.isTTY) throw usage("FILE: '-' is a terminal", 'give a file, or a pipe');
     const input = file === '-' ? process.stdin : await openFile(file);
     const q = await ctx.queue();
     const dryRun = ctx.flags['dry-run'] === true;

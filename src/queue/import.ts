@@ -76,8 +76,8 @@ export async function importArchive(q: Queue, input: AsyncIterable<Uint8Array>, 
       const manifest = { schema: 'tq.intent/1', id: s.id, at: Math.round(s.serverMs), size: 0, once };
       await q.fsx.create(`${stem}/${MANIFEST}`, `${JSON.stringify(manifest)}\n`, { staging: true });
       await takeIn(load, input);
-      if (load.ids.size > 0 || load.entries > 0) {
-        await settleBelongings(load);
+      await settleBelongings(load);
+      if (load.entries > 0) {
         if (!q.network && options.sync?.() !== true) await writeThrough(q, stem);
         await commit(q, s.id, stem);
         await publishSubmission(q, s.id);
