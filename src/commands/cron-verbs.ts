@@ -26,7 +26,7 @@ import { clockTime, relative } from './describe.ts';
 import type { SubmitWords } from './flags/submit.ts';
 import { nowOf } from './look.ts';
 import type { Ctx, FlagsOf } from './spec.ts';
-import { draftOf } from './submit.ts';
+import { draftOf, submitterTo } from './submit.ts';
 
 /** What `cron ls --json` says of one. Fields are only ever added. */
 interface CronView {
@@ -59,7 +59,8 @@ export async function add(ctx: Ctx<FlagsOf<typeof CRON_FLAGS> & SubmitWords>): P
     if (flags[flag] !== undefined) throw usage(`--${flag} does not go with tq cron add`, HINTS[flag]);
   }
   const schedule = checkSchedule(expr, tz ?? Intl.DateTimeFormat().resolvedOptions().timeZone, ctx.system.now());
-  const draft = await draftOf(flags, ctx.command, ctx.system);
+  const q = await ctx.queue();
+  const draft = await draftOf(flags, ctx.command, await submitterTo(q, ctx.system));
   // Each of its tasks begins a trace of its own.
   delete draft.traceparent;
   if (draft.after !== undefined) {
@@ -67,7 +68,6 @@ export async function add(ctx: Ctx<FlagsOf<typeof CRON_FLAGS> & SubmitWords>): P
     draft.after = await wholeParents(ctx, draft.after);
   }
   const what = { ...schedule, overlap: overlap as Overlap, catchup: catchup as Catchup, draft, by: byOf(ctx.system) }; // choices of the flags
-  const q = await ctx.queue();
   if (ctx.flags['dry-run'] === true) {
     printJson(cronEntry(what, ctx.system.now()), ctx.io);
     return EXIT.ok;

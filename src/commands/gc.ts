@@ -4,12 +4,13 @@
 import { printJson } from '../print.ts';
 import { collect } from '../queue/gc.ts';
 import { parseDuration } from '../task/duration.ts';
+import { durationSetting } from '../task/settings.ts';
 import { hostFacts } from '../worker/facts.ts';
 import { DRY_RUN_FLAG } from './flags/filter.ts';
 import { defineCommand } from './spec.ts';
 
-const KEEP = '7d';
-const KEEP_FAILED = '30d';
+const KEEP_MS = 7 * 86_400_000;
+const KEEP_FAILED_MS = 30 * 86_400_000;
 
 export const command = defineCommand({
   name: 'gc',
@@ -25,10 +26,12 @@ export const command = defineCommand({
   },
   async run(ctx) {
     const { flags, io } = ctx;
-    const keepMs = parseDuration(flags.keep ?? KEEP, '--keep');
-    const keepFailedMs = parseDuration(flags['keep-failed'] ?? KEEP_FAILED, '--keep-failed');
+    const asked = flags.keep === undefined ? undefined : parseDuration(flags.keep, '--keep');
+    const askedFailed = flags['keep-failed'] === undefined ? undefined : parseDuration(flags['keep-failed'], '--keep-failed');
     const dryRun = flags['dry-run'] === true;
     const q = await ctx.queue();
+    const keepMs = asked ?? durationSetting(q.config.settings, 'keep') ?? KEEP_MS;
+    const keepFailedMs = askedFailed ?? durationSetting(q.config.settings, 'keep-failed') ?? KEEP_FAILED_MS;
     const removed = (id: string): void => void (ctx.json || io.out(`${id}\n`));
     const report = await collect(q, { keepMs, keepFailedMs, dryRun, facts: hostFacts(), removed });
     if (ctx.json) printJson(report, io);

@@ -4,10 +4,11 @@
  */
 import path from 'node:path';
 import { TqError, usage } from '../errors.ts';
-import type { Queue } from '../queue/open.ts';
+import { openQueue, type Queue } from '../queue/open.ts';
 import { submitTask } from '../queue/submit.ts';
 import { userOf, type System } from '../system.ts';
 import { buildTask } from '../task/build.ts';
+import { submitDefaults } from '../task/settings.ts';
 import { readTaskObject } from './task-object.ts';
 
 /** For `setInboxReader`. `owner` is the user id of the file, `id` what its task will be called. Throws what is wrong with it. */
@@ -20,7 +21,17 @@ export async function submitFromInbox(queue: Queue, text: string, owner: number,
     if (flags[key] !== undefined) throw usage(`inbox: ${key} names a file of the submitter's machine: give the text in command`);
   }
   if (flags.cwd !== undefined && !path.isAbsolute(flags.cwd)) throw usage(`inbox: cwd is not an absolute path: ${flags.cwd}`);
-  const draft = buildTask(flags, { now: system.now(), cwd: '/', env: system.env, user: userOf(owner), host: system.host(), argv });
+  // The worker may be older than the settings.
+  const { settings } = (await openQueue(queue.dir, { network: queue.network })).config;
+  const draft = buildTask(flags, {
+    now: system.now(),
+    cwd: '/',
+    env: system.env,
+    user: userOf(owner),
+    host: system.host(),
+    argv,
+    defaults: submitDefaults(settings),
+  });
   const many = (await import('./items.ts')).manyOf(flags, system);
   if (many?.items !== undefined) throw usage('inbox: what names a file of the submitter cannot be read here: give array or param');
   if (many !== undefined) draft.many = many.many;

@@ -20,7 +20,7 @@ import { quoted } from '../task/visible.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
 import { mergeFlags } from './script-flags.ts';
 import type { Ctx, GlobalFlags } from './spec.ts';
-import { draftOf } from './submit.ts';
+import { draftOf, submitterTo, type Submitter } from './submit.ts';
 import { readTaskObject, type TaskObject } from './task-object.ts';
 
 /** A submission as it was asked for, checked but for what only the queue can tell. */
@@ -43,9 +43,9 @@ export async function submitMany(ctx: Many): Promise<number> {
   const { flags } = ctx;
   expectWork();
   checkFlags(ctx);
-  const system = frozen(ctx.system);
-  const plan = await (flags.batch !== undefined ? planBatch : flags.file !== undefined ? planFlow : planWorkers)(ctx, system);
   const q = await ctx.queue();
+  const system = frozen(await submitterTo(q, ctx.system));
+  const plan = await (flags.batch !== undefined ? planBatch : flags.file !== undefined ? planFlow : planWorkers)(ctx, system);
   const { elementOf: taskOf, newSubmission, submitBulk } = await import('../queue/bulk.ts');
   const { groupFiles } = await import('../queue/groups.ts');
   if (flags['dry-run'] === true) {
@@ -130,12 +130,12 @@ function baseOf(flags: SubmitFlags): SubmitFlags {
 }
 
 /** The outside, asked once: a hundred thousand tasks have one submitter and one clock. */
-function frozen(system: System): System {
+function frozen(system: Submitter): Submitter {
   const [now, cwd, user, host] = [system.now(), system.cwd(), system.user(), system.host()];
   return { ...system, env: { ...system.env }, now: () => now, cwd: () => cwd, user: () => user, host: () => host };
 }
 
-async function planBatch(ctx: Many, system: System): Promise<Plan> {
+async function planBatch(ctx: Many, system: Submitter): Promise<Plan> {
   const base = baseOf(ctx.flags);
   const lines = ctx.system.readStdin().toString('utf8').split('\n');
   while (lines.at(-1)?.trim() === '') lines.pop();
@@ -155,7 +155,7 @@ async function planBatch(ctx: Many, system: System): Promise<Plan> {
 }
 
 /** The command once for each worker that is alive, `{}` and `TQ_ITEM` being its name. */
-async function planWorkers(ctx: Many, system: System): Promise<Plan> {
+async function planWorkers(ctx: Many, system: Submitter): Promise<Plan> {
   const { 'each-worker': _each, ...base } = baseOf(ctx.flags);
   const draft = await draftOf(base, ctx.command, system);
   if (draft.worker !== undefined || draft.many !== undefined)
@@ -185,7 +185,7 @@ function parseLine(line: string, where: string): unknown {
   }
 }
 
-async function planFlow(ctx: Many, system: System): Promise<Plan> {
+async function planFlow(ctx: Many, system: Submitter): Promise<Plan> {
   const { loadWorkflow } = await import('../flow/load.ts');
   const file = ctx.flags.file!; // submitMany is for --batch or --file, and checkFlags has refused --set alone
   const flow = await loadWorkflow(file, system.cwd(), ctx.flags.set ?? []);
@@ -231,7 +231,7 @@ function expanded(rows: readonly Row[]): Row[] {
   }
 }
 
-async function flowRow(task: Workflow['tasks'][number], defaults: TaskObject, base: SubmitFlags, system: System): Promise<Row> {
+async function flowRow(task: Workflow['tasks'][number], defaults: TaskObject, base: SubmitFlags, system: Submitter): Promise<Row> {
   const own = readTaskObject(task.object, task.where);
   const below = saysWhat(own) ? withoutWhat(defaults) : defaults;
   const draft = await draftAt(task.where, base, [below, own], system);
@@ -257,7 +257,7 @@ function withoutWhat({ flags }: TaskObject): TaskObject {
 }
 
 /** The task of some objects, each over the one before it. Usage errors name `where` and the key. */
-async function draftAt(where: string, base: SubmitFlags, objects: readonly TaskObject[], system: System): Promise<TaskDraft> {
+async function draftAt(where: string, base: SubmitFlags, objects: readonly TaskObject[], system: Submitter): Promise<TaskDraft> {
   let flags = base;
   let argv: string[] | undefined;
   for (const object of objects) {

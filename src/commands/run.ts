@@ -21,7 +21,7 @@ import { interruptible } from './interrupt.ts';
 import { wholeParents } from './parents.ts';
 import type { Prefixed } from './prefixed.ts';
 import { defineCommand, type Ctx } from './spec.ts';
-import { draftOf } from './submit.ts';
+import { draftOf, submitterTo } from './submit.ts';
 import { untilEnded } from './wait.ts';
 
 export const command = defineCommand({
@@ -43,9 +43,9 @@ export const command = defineCommand({
   tail: 'command',
   passesCode: true,
   async run(ctx) {
-    const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
-    if (draft.after !== undefined) draft.after = await wholeParents(ctx, draft.after);
     const queue = await ctx.queue();
+    const draft = await draftOf(ctx.flags, ctx.command, await submitterTo(queue, ctx.system));
+    if (draft.after !== undefined) draft.after = await wholeParents(ctx, draft.after);
     if (ctx.flags['dry-run'] === true) {
       printJson(await preview(queue, { ...draft, split: true }), ctx.io);
       return EXIT.ok;

@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import { TqError, usage } from '../errors.ts';
 import { printJson } from '../print.ts';
+import type { Queue } from '../queue/open.ts';
 import { preview, submitTask } from '../queue/submit.ts';
 import type { System } from '../system.ts';
 import { buildTask, type SubmitFlags, type TaskDraft } from '../task/build.ts';
@@ -43,12 +44,12 @@ export const command = defineCommand({
     if (MANY_TASKS.some((name) => ctx.flags[name] !== undefined)) {
       return (await import('./many.ts')).submitMany(ctx);
     }
-    const draft = await draftOf(ctx.flags, ctx.command, ctx.system);
+    const queue = await ctx.queue();
+    const draft = await draftOf(ctx.flags, ctx.command, await submitterTo(queue, ctx.system));
     if (draft.after !== undefined) {
       const { wholeParents } = await import('./parents.ts');
       draft.after = await wholeParents(ctx, draft.after);
     }
-    const queue = await ctx.queue();
     if (ctx.flags['dry-run'] === true) {
       printJson(await preview(queue, draft), ctx.io);
       return 0;
@@ -66,11 +67,21 @@ export const command = defineCommand({
   },
 });
 
+/** The outside as one who submits has it: with what the settings of the queue say where a flag was not given. */
+export type Submitter = System & { readonly defaults?: SubmitFlags };
+
+/** Most queues have no settings, and pay nothing for them. */
+export async function submitterTo(queue: Queue, system: System): Promise<Submitter> {
+  if (Object.keys(queue.config.settings).length === 0) return system;
+  const { submitDefaults } = await import('../task/settings.ts');
+  return { ...system, defaults: submitDefaults(queue.config.settings) };
+}
+
 /** What makes one submission of many tasks. */
 const MANY_TASKS = ['batch', 'file', 'set', 'each-worker'] as const;
 
 /** The task that these flags describe. Reads the files that they name; writes nothing. */
-export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: System): Promise<TaskDraft> {
+export async function draftOf(given: SubmitFlags, argv: readonly string[] | undefined, system: Submitter): Promise<TaskDraft> {
   const bulk = (['batch', 'file', 'set'] as const).find((name) => given[name] !== undefined);
   if (bulk !== undefined) throw usage(`--${bulk} goes with tq submit: it makes many tasks`);
   let flags = given;
@@ -92,6 +103,7 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
     argv,
     ...(scriptText === undefined ? {} : { scriptText }),
     ...(stdinData === undefined ? {} : { stdinData }),
+    ...(system.defaults === undefined ? {} : { defaults: system.defaults }),
   });
   if (many !== undefined) {
     if (draft.key !== undefined)

@@ -15,6 +15,7 @@ import { parseSize } from '../task/size.ts';
 import { quoted } from '../task/visible.ts';
 import { version } from '../version.ts';
 import { gpusHere, memoryHere } from '../worker/resources.ts';
+import { pollOf } from '../worker/settings.ts';
 import { selfCommand } from '../worker/self.ts';
 import type { WorkerOptions } from '../worker/worker.ts';
 import { ALL_FLAG, NOW_FLAG, WORKER_FLAGS } from './flags/worker.ts';
@@ -151,7 +152,8 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     queues: flags.queue === undefined ? ['default'] : list(flags.queue).map((name) => checkQueue(name, '--queue')),
     labels: Object.fromEntries((flags.label ?? []).map(label)),
     offers,
-    pollMs: flags.poll === undefined ? (queue.network ? 5000 : 1000) : Math.max(10, parseDuration(flags.poll, '--poll')),
+    pollMs: flags.poll === undefined ? pollOf(queue, queue.config.settings) : Math.max(10, parseDuration(flags.poll, '--poll')),
+    pollAsSet: flags.poll === undefined,
     untilEmpty: flags['until-empty'] === true,
     maxTasks: flags.once === true ? 1 : flags['max-tasks'] === undefined ? null : count(flags['max-tasks'], '--max-tasks', 1, 1e9),
     idleMs: flags.idle === undefined ? null : parseDuration(flags.idle, '--idle'),

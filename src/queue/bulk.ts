@@ -113,7 +113,7 @@ async function askOutsideParents(q: Queue, s: Submission, tasks: readonly Task[]
 }
 
 /** Its presence says that the tree is whole: a sweep of old staging files takes the tree with it. */
-const MANIFEST = 'intent.json';
+export const MANIFEST = 'intent.json';
 
 async function stageAll(
   q: Queue,
@@ -160,12 +160,14 @@ async function stageOne(q: Queue, at: Layout, inside: Inside, task: Task, server
   }
 }
 
-interface Inside {
+export interface Inside {
+  /** Makes the directories above `path`. */
+  room(path: string): Promise<void>;
   file(path: string, data: string): Promise<void>;
 }
 
 /** Makes files in the staging tree, whose directories are made once. */
-function makeInside(q: Queue, stem: string): Inside {
+export function makeInside(q: Queue, stem: string): Inside {
   const made = new Map<string, Promise<void>>([[stem, Promise.resolve()]]);
   const dir = (path: string): Promise<void> => {
     let known = made.get(path);
@@ -176,6 +178,7 @@ function makeInside(q: Queue, stem: string): Inside {
     return known;
   };
   return {
+    room: (path) => dir(parentOf(path)),
     async file(path, data) {
       const at = parentOf(path);
       const known = made.get(at);
@@ -188,7 +191,7 @@ function makeInside(q: Queue, stem: string): Inside {
 }
 
 /** Nobody else makes it: when it is there, the reply to an earlier call was lost. */
-async function makeDirectory(q: Queue, path: string): Promise<void> {
+export async function makeDirectory(q: Queue, path: string): Promise<void> {
   try {
     await q.fsx.mkdir(path);
   } catch (error) {
@@ -197,7 +200,7 @@ async function makeDirectory(q: Queue, path: string): Promise<void> {
 }
 
 /** Where the whole file system could not be written at once: every file of the tree by itself. */
-async function writeThrough(q: Queue, dir: string): Promise<void> {
+export async function writeThrough(q: Queue, dir: string): Promise<void> {
   for (const name of await q.fsx.list(dir)) {
     const path = `${dir}/${name}`;
     if ((await q.fsx.stat(path)).isDirectory) await writeThrough(q, path);
@@ -210,7 +213,7 @@ async function writeThrough(q: Queue, dir: string): Promise<void> {
  * The one rename that submits. ENOENT: `intents/` was missing; or a sweeper took the tree to `swept/` (taken back, tried again); or
  * else the reply was lost, and it is in.
  */
-async function commit(q: Queue, id: string, stem: string): Promise<void> {
+export async function commit(q: Queue, id: string, stem: string): Promise<void> {
   const { fsx, lay } = q;
   const name = baseOf(stem);
   for (let look = 0; ; look++) {
@@ -253,6 +256,15 @@ async function commit(q: Queue, id: string, stem: string): Promise<void> {
  * and their markers come before parents, so that whoever ends a parent finds them.
  */
 const ROOMS: ReadonlyArray<readonly [name: string, depth: number]> = [
+  // Of an import: what tasks left and what they need lies there before them.
+  ['blobs', 0],
+  ['state', 1],
+  ['notes', 1],
+  ['runs', 2],
+  ['arrays', 1],
+  ['gone', 2],
+  ['paused', 0],
+  ['cron', 1],
   ['groups', 0],
   ['keylocks', 0],
   ['waiting', 2],
@@ -260,6 +272,11 @@ const ROOMS: ReadonlyArray<readonly [name: string, depth: number]> = [
   ['held', 2],
   ['delayed', 4],
   ['queued', 4],
+  ['done', 2],
+  ['failed', 2],
+  ['canceled', 2],
+  ['skipped', 2],
+  ['follow', 0],
 ];
 
 /** On NFS a listing may miss a name; `rmdir` tells, and the tree is gone through again. */
@@ -304,7 +321,8 @@ async function isVoid(q: Queue, base: string): Promise<boolean> {
 }
 
 async function publishTree(q: Queue, source: string, target: string, depth: number): Promise<void> {
-  for (const name of await listOrEmpty(q.fsx, source, q.network)) {
+  // In order: of an entry of cron its token comes before it.
+  for (const name of (await listOrEmpty(q.fsx, source, q.network)).toSorted()) {
     const [from, to] = [`${source}/${name}`, `${target}/${name}`];
     if (depth > 1) await publishTree(q, from, to, depth - 1);
     else if (depth === 0) await move(q, from, to);

@@ -71,6 +71,8 @@ export interface Fsx {
   createTimed(path: string, data: string | Uint8Array, options?: CreateOptions): Promise<number>;
   /** The same; `fill` gets the server's mtime (ms) and returns what to write. */
   createWith(path: string, fill: (mtimeMs: number) => string, options?: CreateOptions): Promise<void>;
+  /** As `create`, from a stream of any length; `runnable`: with permission to run it. */
+  createFrom(path: string, body: AsyncIterable<Uint8Array>, runnable: boolean): Promise<void>;
   /** Opens with O_EXCL|O_APPEND and returns the descriptor, which the caller closes with `fs.closeSync`. */
   openLog(path: string): Promise<number>;
   fsyncDir(path: string): Promise<void>;
@@ -81,6 +83,8 @@ export interface Fsx {
   /** Names in a directory, unsorted; `.nfs*` leftovers and the probe's own names are left out unless `all` are wanted. */
   list(path: string, all?: boolean): Promise<string[]>;
   stat(path: string): Promise<FileInfo>;
+  /** What lies there, a link not followed; undefined: nothing. */
+  kindOf(path: string): Promise<'file' | 'directory' | 'other' | undefined>;
   /** Changes the file's times, creating it when missing. */
   touch(path: string): Promise<void>;
   /** Overwrites a small file in place (one writer); returns the server's mtime. */
@@ -280,6 +284,18 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
           }
         },
       ),
+    createFrom: (path, body, runnable) => {
+      const fill = async (): Promise<void> => {
+        const h = await fs.promises.open(path, 'wx', runnable ? 0o777 : 0o666);
+        try {
+          for await (const part of body) await h.writeFile(part);
+        } finally {
+          await h.close();
+        }
+      };
+      // A stream takes its time on a local disk too.
+      return call('create', path, undefined, fill, fill);
+    },
     openLog: (path) =>
       call(
         'open',
@@ -346,6 +362,21 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
             return info(await h.stat());
           } finally {
             await h.close();
+          }
+        },
+      ),
+    kindOf: (path) =>
+      call(
+        'stat',
+        path,
+        undefined,
+        () => kindIn(fs.lstatSync(path, { throwIfNoEntry: false })),
+        async () => {
+          try {
+            return kindIn(await p.lstat(path));
+          } catch (error) {
+            if (isGone(error)) return undefined;
+            throw error;
           }
         },
       ),
@@ -558,6 +589,11 @@ function writeAll(fd: number, data: string | Uint8Array): void {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
   let at = 0;
   while (at < bytes.length) at += fs.writeSync(fd, bytes, at, bytes.length - at);
+}
+
+function kindIn(s: fs.Stats | undefined): 'file' | 'directory' | 'other' | undefined {
+  if (s === undefined) return undefined;
+  return s.isFile() ? 'file' : s.isDirectory() ? 'directory' : 'other';
 }
 
 function info(s: fs.Stats): FileInfo {

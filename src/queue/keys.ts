@@ -148,7 +148,7 @@ export type KeyVerdict = { kind: 'mine' } | { kind: 'taken'; by: string };
  * Takes the key for a task that lies in waiting. Free or held by an ended task: renamed to it; held by an unfinished one:
  * `taken`. Already its own: raised, so that an old finisher cannot free it.
  */
-async function takeKey(q: Queue, key: string, id: string): Promise<KeyVerdict> {
+export async function takeKey(q: Queue, key: string, id: string): Promise<KeyVerdict> {
   for (;;) {
     const token = await readToken(q, key);
     if (token.holder !== 'free' && token.holder !== id) {

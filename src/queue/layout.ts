@@ -347,6 +347,7 @@ export const TOP_DIRS = [
   'cron',
   'inbox',
   'journal',
+  'imports',
   'tmp',
   'swept',
   'quarantine',

@@ -99,6 +99,8 @@ export interface BuildContext {
   scriptText?: string | Uint8Array;
   /** What `--stdin` named. */
   stdinData?: string | Uint8Array;
+  /** Flags that hold where they were not given: the queue's settings. */
+  defaults?: SubmitFlags;
 }
 
 /** A task that has no id and no time of submit yet, with what is stored beside it. */
@@ -123,7 +125,8 @@ const MIN_ENV = ['PATH', 'HOME', 'USER', 'LANG', 'SHELL', 'TZ'];
 const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Throws USAGE naming the flag and the text; REFUSED for what this version cannot do yet. */
-export function buildTask(flags: SubmitFlags, ctx: BuildContext): TaskDraft {
+export function buildTask(given: SubmitFlags, ctx: BuildContext): TaskDraft {
+  const flags = ctx.defaults === undefined ? given : { ...ctx.defaults, ...given };
   const draft: TaskDraft = {
     queue: flags.queue === undefined ? 'default' : checkQueue(flags.queue, '--queue'),
     priority: parsePriority(flags.priority),

@@ -26,6 +26,7 @@ import { restart } from './states/restart.ts';
 import { starting } from './states/starting.ts';
 import { observeOthers } from './recover.ts';
 import { dropChunks } from './chunk.ts';
+import { takeSettings } from './settings.ts';
 import { returnIdle } from './shares.ts';
 import { endRun, jittered, sayOnce, wake, type Log, type Worker, type WorkerOptions } from './worker.ts';
 
@@ -209,7 +210,8 @@ function beatForever(w: Worker): { stop(): void } {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let busy = false;
-  const beatMs = heartbeatMs(w.q, w.options.pollMs);
+  // Asked for each time: the queue's setting may change.
+  const beatMs = (): number => jittered(heartbeatMs(w.q, w.options.pollMs));
   const tick = async (): Promise<void> => {
     const beating = housekeeping(w);
     w.beating = beating;
@@ -222,9 +224,9 @@ function beatForever(w: Worker): { stop(): void } {
         busy = false;
       });
     }
-    if (!stopped) timer = setTimeout(() => void tick(), jittered(beatMs));
+    if (!stopped) timer = setTimeout(() => void tick(), beatMs());
   };
-  timer = setTimeout(() => void tick(), jittered(beatMs));
+  timer = setTimeout(() => void tick(), beatMs());
   return {
     stop: () => {
       stopped = true;
@@ -255,7 +257,9 @@ async function beatOnce(w: Worker): Promise<Pulse | 'left'> {
   // It may have begun to leave meanwhile, and removed its directory itself.
   if (isLeaving(w)) return 'left';
   if (pulse === 'ok') {
-    if (await rang(w)) heardBell(w);
+    const heard = await rang(w);
+    await takeSettings(w, heard);
+    if (heard) heardBell(w);
     else if (w.lookAtDueAt <= (await serverNow(w.q))) wake(w);
   } else if (pulse === 'revoked') await rise(w);
   else if (w.state === 'awake') {

@@ -22,6 +22,8 @@ export interface WorkerOptions {
   offers: Record<string, number>;
   /** ms, before jitter. */
   pollMs: number;
+  /** It follows the queue's setting, as without `--poll`. */
+  pollAsSet?: boolean;
   untilEmpty: boolean;
   maxTasks: number | null;
   idleMs: number | null;
