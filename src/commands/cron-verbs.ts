@@ -26,7 +26,7 @@ import { clockTime, relative } from './describe.ts';
 import type { SubmitWords } from './flags/submit.ts';
 import { nowOf } from './look.ts';
 import type { Ctx, FlagsOf } from './spec.ts';
-import { draftOf, submitterTo } from './submit.ts';
+import { draftOf, queueFor, submitterTo } from './submit.ts';
 
 /** What `cron ls --json` says of one. Fields are only ever added. */
 interface CronView {
@@ -59,7 +59,7 @@ export async function add(ctx: Ctx<FlagsOf<typeof CRON_FLAGS> & SubmitWords>): P
     if (flags[flag] !== undefined) throw usage(`--${flag} does not go with tq cron add`, HINTS[flag]);
   }
   const schedule = checkSchedule(expr, tz ?? Intl.DateTimeFormat().resolvedOptions().timeZone, ctx.system.now());
-  const q = await ctx.queue();
+  const q = await queueFor(ctx, () => draftOf(flags, ctx.command, ctx.system));
   const draft = await draftOf(flags, ctx.command, await submitterTo(q, ctx.system));
   // Each of its tasks begins a trace of its own.
   delete draft.traceparent;

@@ -20,7 +20,7 @@ import { quoted } from '../task/visible.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
 import { mergeFlags } from './script-flags.ts';
 import type { Ctx, GlobalFlags } from './spec.ts';
-import { draftOf, submitterTo, type Submitter } from './submit.ts';
+import { draftOf, queueFor, submitterTo, type Submitter } from './submit.ts';
 import { readTaskObject, type TaskObject } from './task-object.ts';
 
 /** A submission as it was asked for, checked but for what only the queue can tell. */
@@ -43,9 +43,10 @@ export async function submitMany(ctx: Many): Promise<number> {
   const { flags } = ctx;
   expectWork();
   checkFlags(ctx);
-  const q = await ctx.queue();
+  const planIt = flags.batch !== undefined ? planBatch : flags.file !== undefined ? planFlow : planWorkers;
+  const q = await queueFor(ctx, () => planIt(ctx, frozen(ctx.system)));
   const system = frozen(await submitterTo(q, ctx.system));
-  const plan = await (flags.batch !== undefined ? planBatch : flags.file !== undefined ? planFlow : planWorkers)(ctx, system);
+  const plan = await planIt(ctx, system);
   const { elementOf: taskOf, newSubmission, submitBulk } = await import('../queue/bulk.ts');
   const { groupFiles } = await import('../queue/groups.ts');
   if (flags['dry-run'] === true) {

@@ -21,7 +21,7 @@ import { interruptible } from './interrupt.ts';
 import { wholeParents } from './parents.ts';
 import type { Prefixed } from './prefixed.ts';
 import { defineCommand, type Ctx } from './spec.ts';
-import { draftOf, submitterTo } from './submit.ts';
+import { draftOf, queueFor, submitterTo } from './submit.ts';
 import { untilEnded } from './wait.ts';
 
 export const command = defineCommand({
@@ -43,7 +43,7 @@ export const command = defineCommand({
   tail: 'command',
   passesCode: true,
   async run(ctx) {
-    const queue = await ctx.queue();
+    const queue = await queueFor(ctx, () => draftOf(ctx.flags, ctx.command, ctx.system));
     const draft = await draftOf(ctx.flags, ctx.command, await submitterTo(queue, ctx.system));
     if (draft.after !== undefined) draft.after = await wholeParents(ctx, draft.after);
     if (ctx.flags['dry-run'] === true) {

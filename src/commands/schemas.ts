@@ -7,6 +7,7 @@ import { RULES } from '../flow/workflow.ts';
 import type { FollowUp } from '../queue/follow.ts';
 import { WORKER_STATES } from '../queue/registry.ts';
 import type { AttemptView, StepView, TaskView } from '../queue/read.ts';
+import { OTHER_TYPES, STEP_TYPES } from '../task/event.ts';
 import type { ArrayCounts } from '../task/many.ts';
 import { OUTCOMES, STATES, type Cause, type Outcome, type Tally } from '../task/types.ts';
 import { TASK_FLAGS } from './flags/submit.ts';
@@ -241,15 +242,29 @@ const workflow = closed(
   ['tasks'],
 );
 
-const event = object({
-  at: moment,
-  task: taskId,
-  type: string,
-  from: orNull(oneOf(STATES)),
-  to: orNull(oneOf(STATES)),
-  attempt: orNull(count),
-  worker: orNull(string),
-});
+const event = object(
+  {
+    at: moment,
+    task: taskId,
+    type: oneOf([...STEP_TYPES, ...OTHER_TYPES.filter((type) => type !== 'chunk')]),
+    // Of a worker its own states, of a queue paused or not.
+    from: orNull(string),
+    to: orNull(string),
+    attempt: orNull(count),
+    worker: orNull(string),
+    name: string,
+    queue: string,
+    group: string,
+    outcome: oneOf(OUTCOMES),
+    exitCode: count,
+    signal: string,
+    reason: string,
+    by: string,
+    dueAt: moment,
+    inferred: { const: true },
+  },
+  ['name', 'queue', 'group', 'outcome', 'exitCode', 'signal', 'reason', 'by', 'dueAt', 'inferred'],
+);
 
 const error = object({ error: object({ code: string, exit: count, message: string, hint: orNull(string) }) });
 

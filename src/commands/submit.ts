@@ -10,7 +10,7 @@ import type { System } from '../system.ts';
 import { buildTask, type SubmitFlags, type TaskDraft } from '../task/build.ts';
 import { quoted } from '../task/visible.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
-import { defineCommand } from './spec.ts';
+import { defineCommand, type Ctx } from './spec.ts';
 
 export const command = defineCommand({
   name: 'submit',
@@ -44,7 +44,7 @@ export const command = defineCommand({
     if (MANY_TASKS.some((name) => ctx.flags[name] !== undefined)) {
       return (await import('./many.ts')).submitMany(ctx);
     }
-    const queue = await ctx.queue();
+    const queue = await queueFor(ctx, () => draftOf(ctx.flags, ctx.command, ctx.system));
     const draft = await draftOf(ctx.flags, ctx.command, await submitterTo(queue, ctx.system));
     if (draft.after !== undefined) {
       const { wholeParents } = await import('./parents.ts');
@@ -69,6 +69,16 @@ export const command = defineCommand({
 
 /** The outside as one who submits has it: with what the settings of the queue say where a flag was not given. */
 export type Submitter = System & { readonly defaults?: SubmitFlags };
+
+/** The queue, whose settings have a say in what the flags mean. Where it cannot be opened, what is wrong with the flags is said first. */
+export async function queueFor(ctx: Pick<Ctx, 'queue'>, check: () => Promise<unknown>): Promise<Queue> {
+  try {
+    return await ctx.queue();
+  } catch (error) {
+    await check();
+    throw error;
+  }
+}
 
 /** Most queues have no settings, and pay nothing for them. */
 export async function submitterTo(queue: Queue, system: System): Promise<Submitter> {

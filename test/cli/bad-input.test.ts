@@ -223,6 +223,13 @@ describe('queues', () => {
       }
     }
     expect(fs.readdirSync(path.join(farm.dir, 'empty'))).toEqual([]);
+    // What is wrong with the words is said even so.
+    for (const words of [
+      ['submit', '--retries', 'x', '--', 'true'],
+      ['run', '--retries', 'x', '--', 'true'],
+      ['cron', 'add', '* * * * *', '--retries', 'x', '--', 'true'],
+    ])
+      await refuses(farm, ['-D', 'missing', ...words], 2, '--retries', "'x'");
     expect(fs.existsSync(path.join(farm.dir, 'missing'))).toBe(false);
     put(farm, 'tq.json', 'null');
     for (const verb of verbs) await refuses(farm, verb, 4, 'tq.json');
@@ -269,14 +276,5 @@ describe('queues', () => {
     expect([ran.status, ran.stdout], `${ran.stderr}`).toEqual([6, '']);
     expect(ran.stderr).toContain('permission denied');
     expect((await farm.show(id)).state).toBe('queued');
-  });
-});
-
-describe('verbs of another version', () => {
-  it('M1: say so, exit 5 and change nothing', async () => {
-    const farm = await makeFarm();
-    const verbs = [['graph'], ['top', '--replay']];
-    for (const verb of verbs) await refuses(farm, verb, 5, 'does not have');
-    expect(fs.existsSync(path.join(farm.dir, 'f'))).toBe(false);
   });
 });

@@ -83,7 +83,15 @@ describe('tq schema', () => {
       expect(all[name]).toMatchObject({ $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'object' });
       expect(faults(all[name]!, 7), name).toHaveLength(1);
     }
-    expect(Object.keys(all['event']!['properties'] as object)).toEqual(['at', 'task', 'type', 'from', 'to', 'attempt', 'worker']);
+    expect(Object.keys(all['event']!['properties'] as object).slice(0, 7)).toEqual([
+      'at',
+      'task',
+      'type',
+      'from',
+      'to',
+      'attempt',
+      'worker',
+    ]);
     const ran = await farm.tq(['schema', 'tasks']);
     expect([ran.code, ran.stdout, ran.stderr]).toEqual([2, '', expect.stringContaining("no such schema: 'tasks'")]);
     // It needs no queue.
@@ -134,6 +142,12 @@ describe('tq schema', () => {
     const workers = JSON.parse(await farm.ok(['worker', 'ls', '--json'])) as unknown[];
     expect(workers).toHaveLength(2);
     for (const worker of workers) expect(faults(await schema(farm, 'worker'), worker)).toEqual([]);
+    const events = (await farm.ok(['events']))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string });
+    expect(new Set(events.map((e) => e.type))).toEqual(new Set(['submitted', 'ready', 'started', 'ended', 'worker']));
+    for (const one of events) expect(faults(await schema(farm, 'event'), one), JSON.stringify(one)).toEqual([]);
     const said = await farm.tq(['show', 'nosuchid0000', '--json']);
     expect([said.code, faults(await schema(farm, 'error'), JSON.parse(said.stderr))]).toEqual([3, []]);
     // The validator does find fault.
