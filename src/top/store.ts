@@ -51,6 +51,8 @@ const FIRST_MS = 120;
 const LATER_MS = 30;
 /** Work in the background stops for others after this long, ms. */
 const SLICE_MS = 6;
+/** A search takes all the time that is left for so long, then half of it, ms. */
+const EAGER_MS = 2000;
 /** The queue is looked at again after this long at the earliest, ms. */
 const PACE_MS = 500;
 const NETWORK_PACE_MS = 2000;
@@ -492,7 +494,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           if (s.refs.length < MOST_KEPT) s.refs.push(ref);
         }
         if (system.monotonic() < stop) continue;
-        await breathe();
+        // Who has waited for a moment already can wait twice as long, and others need the processor too.
+        await (system.monotonic() - s.beganMs > EAGER_MS ? sleep(SLICE_MS) : breathe());
         stop = system.monotonic() + SLICE_MS;
       }
       // The directories come in one by one while they are counted the first time.
@@ -655,7 +658,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       group: known?.group ?? null,
       priority: leaf.place.state === 'queued' ? leaf.place.priority : (known?.priority ?? null),
       user: known?.user ?? null,
-      worker: owner ?? past?.worker ?? null,
+      worker: owner ?? (isTerminal(leaf.state) ? (past?.worker ?? null) : null),
       attempt: n,
       submittedAt: known?.submittedAt ?? idTime(id),
       startedAt: now?.run.startedAt ?? (isTerminal(leaf.state) ? (past?.startedAt ?? null) : null),
