@@ -64,7 +64,7 @@ const NETWORK_WORKERS = 1;
 /** On a local disk all of them are looked at once, up to this many. */
 const MOST_AT_FIRST = 500;
 /** Directories in which something was seen to change, each time. */
-const CHANGED = 40;
+const CHANGED = 24;
 const NETWORK_CHANGED = 1;
 /** A look that takes so long means that the directory does not answer, ms. */
 const HANGS_MS = 5000;
@@ -120,6 +120,14 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
 
   // --- looking at the queue
 
+  let turnEndsMs = 0;
+  /** Between two calls of a refresh, which on a local disk never wait: lets others have their turn after a slice. */
+  const turn = async (): Promise<void> => {
+    if (system.monotonic() < turnEndsMs) return;
+    await breathe();
+    turnEndsMs = system.monotonic() + SLICE_MS;
+  };
+
   const lookAtWorkers = async (most: number): Promise<void> => {
     if (!q.network || system.monotonic() - namesAtMs > NAMES_MS) {
       namesAtMs = system.monotonic();
@@ -136,6 +144,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     for (let i = 0; i < Math.min(most, names.length); i++) wanted.add(names[nextWorker++ % names.length]!);
     for (const name of wanted) {
       if (!there.has(name)) continue;
+      await turn();
       const seen = await eyes.look(name, serverTime());
       for (const run of workers.get(name)?.running ?? []) runs.delete(`${run.id}.a${run.attempt}`);
       if (seen === undefined) {
@@ -169,6 +178,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     running = now;
     for (const bucket of [...changed].slice(0, q.network ? NETWORK_CHANGED : CHANGED)) {
       changed.delete(bucket);
+      await turn();
       await tree.lookAtBucket(bucket, q.network ? ['queued', 'done', 'failed'] : ['queued', ...TERMINAL, 'delayed']);
     }
   };
@@ -221,11 +231,16 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     await readTail();
     await lookAtRunning();
     const now = await bell(q);
+    await turn();
     if (now !== rung) {
       rung = now;
       await tree.lookAtNewest();
     }
-    if (phase.complete) for (let i = 0; i < (q.network ? NETWORK_STEPS : STEPS); i++) await tree.step();
+    for (let i = 0; phase.complete && i < (q.network ? NETWORK_STEPS : STEPS); i++) {
+      await turn();
+      await tree.step();
+    }
+    await turn();
     await learnKinds(system.monotonic() + SLICE_MS);
     await readArrays(system.monotonic() + SLICE_MS);
     // What was seen to be empty counts only if the queue was there all the time.
