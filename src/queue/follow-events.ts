@@ -217,7 +217,7 @@ const BY_HAND: ReadonlySet<State> = new Set(['held', 'canceled', 'skipped', 'don
 /** Tells what of a history is newer than what is known of the task. */
 async function takeHistory(f: Following, h: History, upTo?: Step): Promise<void> {
   const seen = f.known.get(h.facts.id);
-  for (const step of newer(h.steps, seen, f.began)) await tellStep(f, step, h.facts);
+  for (const step of newer(h, seen, f.began)) await tellStep(f, step, h.facts);
   if (upTo === undefined || f.known.get(h.facts.id)?.state === upTo.to) return;
   const now = f.known.get(h.facts.id);
   if (now !== undefined && now.attempt === upTo.attempt && now.state !== upTo.to && !isEnd(now.state))
@@ -225,11 +225,13 @@ async function takeHistory(f: Following, h: History, upTo?: Step): Promise<void>
 }
 
 /** The steps behind the one that was told last. */
-function newer(steps: readonly Step[], seen: Known | undefined, began: number): Step[] {
+function newer({ steps, sure }: History, seen: Known | undefined, began: number): Step[] {
   if (seen === undefined) return steps.filter((s) => s.at >= began);
   let at = steps.findLastIndex((s) => s.attempt === seen.attempt && s.to === seen.state && s.at <= seen.at);
   if (at < 0) at = steps.findLastIndex((s) => s.attempt === seen.attempt && s.to === seen.state);
   if (at < 0) at = steps.findLastIndex((s) => s.attempt < seen.attempt || (s.attempt === seen.attempt && s.at <= seen.at));
+  // That it lies where it lay tells of no step: its number may have been raised for another reason.
+  if (at + 1 >= sure && steps.at(-1)?.to === seen.state) return [];
   const rest: Found[] = steps.slice(at + 1).filter((s) => s.attempt >= seen.attempt);
   return arrange([], rest, seen);
 }

@@ -36,6 +36,8 @@ export interface Facts {
 export interface History {
   facts: Facts;
   steps: Step[];
+  /** So many of them are told by somebody; the rest leads to where the task lies now. */
+  sure: number;
 }
 
 /** What one pass over many tasks keeps: listings of `runs/`, states of workers. */
@@ -65,7 +67,7 @@ export async function history(q: Queue, id: string, seen: readonly Step[] = []):
     const array = await readArray(q, baseId(id));
     if (array === undefined) continue;
     for await (const found of historiesOf(q, array, new Map([[id, seen]]), cache, id)) if (found.facts.id === id) return found;
-    return { facts: factsOf(array.task, id), steps: [] };
+    return { facts: factsOf(array.task, id), steps: [], sure: 0 };
   }
   return undefined;
 }
@@ -79,7 +81,8 @@ export async function historyAt(q: Queue, at: Located, seen: readonly Step[], ca
   if (task === undefined) return undefined;
   const first: Found = { ...submission(task), task: at.id };
   const found = [first, ...(await foundOf(q, task, at, cache))];
-  return { facts: factsOf(task, at.id), steps: await upToNow(q, at, arrange(seen, found, NOTHING), cache, task) };
+  const sure = arrange(seen, found, NOTHING);
+  return { facts: factsOf(task, at.id), steps: await upToNow(q, at, sure, cache, task), sure: sure.length };
 }
 
 const NOTHING: Known = { state: null, attempt: 0, at: 0 };
@@ -264,7 +267,10 @@ export async function* historiesOf(
 ): AsyncGenerator<History> {
   const { id, task, many } = array;
   const first = { ...submission(task), task: id };
-  if (only === undefined || only === id) yield { facts: factsOf(task, id), steps: arrange(seen.get(id) ?? [], [first], NOTHING) };
+  if (only === undefined || only === id) {
+    const steps = arrange(seen.get(id) ?? [], [first], NOTHING);
+    yield { facts: factsOf(task, id), steps, sure: steps.length };
+  }
   if (only === id) return;
   const wanted = only === undefined ? undefined : pieceOf(only)?.lo;
   const found = await fromChunks(q, array, wanted);
@@ -293,7 +299,7 @@ export async function* historiesOf(
     if (its.length === 0 && given.length === 0 && state === first.to) continue;
     const steps = arrange(given, its, start);
     const last = steps.at(-1);
-    if (last?.to === state || (last !== undefined && isOlder(at, last))) yield { facts: factsOf(task, element), steps };
+    if (last?.to === state || (last !== undefined && isOlder(at, last))) yield { facts: factsOf(task, element), steps, sure: steps.length };
     else {
       const from: Known = last === undefined ? start : { state: last.to, attempt: last.attempt, at: last.at, dueAt: last.dueAt };
       const when = now.begunAt ?? now.line?.endedAt ?? (await changeOf(q, at.file, 'ctimeMs'));
@@ -301,6 +307,7 @@ export async function* historiesOf(
       yield {
         facts: factsOf(task, element),
         steps: [...steps, ...withGap(from, { at: when, task: element, to: state, attempt: at.n, worker })],
+        sure: steps.length,
       };
     }
   }
@@ -430,7 +437,7 @@ async function* unsorted(q: Queue, from: number, to: number, { where, ids }: Rep
     if (told.has(id)) continue;
     // Removed, or it did nothing but what the journal tells.
     const h = id.includes('.') || steps.some((s) => s.to === null) ? undefined : await history(q, id, steps);
-    yield* within(h ?? { facts: factsFromLines(id, steps), steps: arrange(steps, [], startOf(steps)) });
+    yield* within(h ?? { facts: factsFromLines(id, steps), steps: arrange(steps, [], startOf(steps)), sure: steps.length });
   }
 }
 

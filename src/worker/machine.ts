@@ -73,7 +73,7 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
     timer.stop();
     signals.stop();
     await watching.close().catch(() => undefined);
-    await q.journal?.flush();
+    await Promise.race([q.journal?.flush(), new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref())]);
     // A worker that fails here may have tasks running: its guardian ends them, and buries the session, when this process is gone.
     if (left) {
       await w.guardian?.close().catch(() => undefined);
@@ -86,6 +86,9 @@ export async function runWorker(q: Queue, facts: HostFacts, options: WorkerOptio
 
 /** What a worker has to say is written so long after the first of it, ms. Over a network it is written with the heartbeat. */
 const TELL_MS = 100;
+
+/** And when it leaves it does not wait longer than this for it, ms. */
+const LAST_WORDS_MS = 2000;
 
 function openJournal(w: Worker): void {
   const { q } = w;
