@@ -106,6 +106,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   let nextSession = 0;
   let stretches: { changes: number; runs: number; list: Stretch[] } | undefined;
   let runsSeen = 0;
+  let runsKnown = '';
   let search: Search | undefined;
   let searching: Promise<void> | undefined;
 
@@ -152,7 +153,9 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       workers.set(name, seen);
       for (const run of seen.running) runs.set(`${run.id}.a${run.attempt}`, { run, worker: name });
     }
-    runsSeen++;
+    const now = [...runs.keys()].join(' ');
+    if (now !== runsKnown) runsSeen++;
+    runsKnown = now;
   };
 
   /** The journal names tasks that moved. It is only quick, never sure: nothing rests on it. Over a network each writer's file is a call. */

@@ -179,7 +179,10 @@ export function makeTree(q: Queue): Tree {
     }
     const shelf = await shelves.look(leaf.dir);
     // A shelf that is remembered is the same object as long as nothing changed.
-    if (shelf !== leaf.shelf) put(leaf, shelf);
+    if (shelf === leaf.shelf) return;
+    // As many as before, though perhaps others.
+    if (shelf.parts === undefined && leaf.shelf.parts === undefined && shelf.alone === leaf.shelf.alone) leaf.version++;
+    else put(leaf, shelf.alone === 1 && shelf.parts === undefined ? ONE : shelf);
   };
 
   async function* goRound(): AsyncGenerator<void> {
@@ -285,6 +288,11 @@ export function makeTree(q: Queue): Tree {
   };
 }
 
+/** Of the directories that hold entries, which may be very many. */
+const NO_CHILDREN: Map<string, Node> = new Map();
+const NO_KINDS: readonly Kind[] = [];
+/** As many directories hold a single task. */
+const ONE: Shelf = { alone: 1, parts: undefined };
 const EMPTY: Shelf = { alone: 0, parts: undefined };
 
 function isEnded(state: State): boolean {
@@ -310,14 +318,15 @@ function isOfKind(name: string, kind: Kind): boolean {
 }
 
 function childOf(node: Node, name: string): Node {
-  const [kind, ...below] = node.below;
+  const kind = node.below[0];
+  const below = node.kind === 'first' ? NO_KINDS : node.below.slice(1);
   return {
     dir: `${node.dir}/${name}`,
     kind: kind!,
     below,
     place: placeBelow(node, kind!, name),
     bucket: kind === 'first' ? name : kind === 'bucket' ? `${node.bucket}/${name}` : '',
-    children: new Map(),
+    children: below.length === 0 ? NO_CHILDREN : new Map(),
     leaf: undefined,
     above: node,
   };
