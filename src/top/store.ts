@@ -449,7 +449,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     isComplete: boolean;
     beganMs: number;
     endedMs: number;
-    changes: number;
+    touches: number;
     /** The next one, which takes its place when it is complete. */
     next: Search | undefined;
   }
@@ -467,7 +467,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       isComplete: false,
       beganMs: system.monotonic(),
       endedMs: 0,
-      changes: tree.changes(),
+      touches: tree.touches(),
       next: undefined,
     };
   };
@@ -548,7 +548,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     if (search?.key !== key) {
       search = newSearch(key, filter, column);
       searching = runSearch(search);
-    } else if (search.endedMs > 0 && search.next === undefined && (search.changes !== tree.changes() || !search.isComplete)) {
+    } else if (search.endedMs > 0 && search.next === undefined && (search.touches !== tree.touches() || !search.isComplete)) {
       const took = search.endedMs - search.beganMs;
       if (system.monotonic() - search.endedMs > Math.max(PACE_MS, 20 * took)) {
         const next = newSearch(key, filter, column);

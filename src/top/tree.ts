@@ -68,8 +68,10 @@ export interface Submission {
 
 export interface Tree {
   readonly totals: Totals;
-  /** Goes up whenever anything changed. */
+  /** Goes up whenever a number changed. */
   changes(): number;
+  /** Goes up whenever an entry may have changed. */
+  touches(): number;
   leaves(state: State): readonly Leaf[];
   /** Those that are known. */
   sessions(): string[];
@@ -109,6 +111,7 @@ export function makeTree(q: Queue): Tree {
   );
   let shape = 0;
   let changes = 0;
+  let touches = 0;
   let round: AsyncGenerator<void> | undefined;
   const sorted = new Map<State, { shape: number; leaves: Leaf[] }>();
   const listed = new Map<Leaf, { version: number; entries: Entry[] }>();
@@ -132,6 +135,7 @@ export function makeTree(q: Queue): Tree {
     leaf.shelf = shelf;
     leaf.version++;
     changes++;
+    touches++;
   };
 
   const drop = (node: Node): void => {
@@ -181,8 +185,10 @@ export function makeTree(q: Queue): Tree {
     // A shelf that is remembered is the same object as long as nothing changed.
     if (shelf === leaf.shelf) return;
     // As many as before, though perhaps others.
-    if (shelf.parts === undefined && leaf.shelf.parts === undefined && shelf.alone === leaf.shelf.alone) leaf.version++;
-    else put(leaf, shelf.alone === 1 && shelf.parts === undefined ? ONE : shelf);
+    if (shelf.parts === undefined && leaf.shelf.parts === undefined && shelf.alone === leaf.shelf.alone) {
+      leaf.version++;
+      touches++;
+    } else put(leaf, shelf.alone === 1 && shelf.parts === undefined ? ONE : shelf);
   };
 
   async function* goRound(): AsyncGenerator<void> {
@@ -215,6 +221,7 @@ export function makeTree(q: Queue): Tree {
   return {
     totals,
     changes: () => changes,
+    touches: () => touches,
     leaves(state) {
       let known = sorted.get(state);
       if (known?.shape === shape) return known.leaves;
