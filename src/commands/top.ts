@@ -78,7 +78,7 @@ const ROWS = 40;
 /** Of the running ones and of the others each, with `--json`. */
 const MOST = '20';
 /** A frame of a queue that takes longer to count says so, ms. */
-const FRAME_MS = 250;
+const FRAME_MS = 200;
 
 async function printFrame(ctx: Ctx, store: Store): Promise<void> {
   const { plainFrame } = await import('../top/frame.ts');

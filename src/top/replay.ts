@@ -14,7 +14,7 @@ import { stateOfAll, type Counts } from '../task/many.ts';
 import { isTerminal, STATES, TERMINAL, type State } from '../task/types.ts';
 import { parseFilter, passesAll, type Filter } from './filter.ts';
 import type { Ask, Column, Row, Snapshot, Store, WorkerRow } from './model.ts';
-import { newEndings } from './store.ts';
+import { newEndings } from './endings.ts';
 
 /** A queue with more tasks is played from the moment on alone: what did not change since is not in the picture. */
 const MOST_WHOLE = 50_000;

@@ -125,14 +125,21 @@ function stretchOf(tree: Tree, facts: Facts, state: State, leaves: readonly Leaf
   return { rows, leaves, arrays, refs: undefined, newestFirst };
 }
 
+/** By the list of leaves, which is another one when a directory comes or goes. */
+const groupings = new WeakMap<readonly Leaf[], Leaf[][]>();
+
 function grouped(leaves: readonly Leaf[], key: (leaf: Leaf) => string, order: (a: Leaf, b: Leaf) => number): Leaf[][] {
+  const known = groupings.get(leaves);
+  if (known !== undefined) return known;
   const groups = new Map<string, Leaf[]>();
   for (const leaf of leaves) {
     const there = groups.get(key(leaf));
     if (there === undefined) groups.set(key(leaf), [leaf]);
     else there.push(leaf);
   }
-  return [...groups.values()].toSorted(([a], [b]) => order(a!, b!));
+  const found = [...groups.values()].toSorted(([a], [b]) => order(a!, b!));
+  groupings.set(leaves, found);
+  return found;
 }
 
 const prioOf = ({ place }: Leaf): number => (place.state === 'queued' ? place.priority : 0);
@@ -155,7 +162,11 @@ function oldOrder(a: Leaf, b: Leaf): number {
 }
 
 function newest(leaves: readonly Leaf[]): Leaf[][] {
-  return leaves.toSorted((a, b) => newestBucketFirst(a.bucket, b.bucket)).map((leaf) => [leaf]);
+  const known = groupings.get(leaves);
+  if (known !== undefined) return known;
+  const found = leaves.toSorted((a, b) => newestBucketFirst(a.bucket, b.bucket)).map((leaf) => [leaf]);
+  groupings.set(leaves, found);
+  return found;
 }
 
 /** By the seconds; then tasks that are alone before submissions, each in its own order. */

@@ -5,8 +5,7 @@
  * each time, a task that left it or came to it names the directories that changed, and a slow round through all of them finds what
  * nobody told of.
  */
-import { elementAt } from '../queue/array-view.ts';
-import { findElement, readArray, type ArrayNow } from '../queue/array.ts';
+import { readArray, type ArrayNow } from '../queue/array.ts';
 import { serverNow } from '../queue/clock.ts';
 import { bucketOf, idTime, queueOfLane, type Entry } from '../queue/layout.ts';
 import type { Queue } from '../queue/open.ts';
@@ -18,12 +17,13 @@ import { isOther, openTail, type Tail } from '../queue/tail.ts';
 import type { System } from '../system.ts';
 import { indexFrom, numberAt } from '../task/array.ts';
 import type { StatusWord } from '../task/farm.ts';
-import { stateOfAll, type Counts } from '../task/many.ts';
-import { clockTime, relative } from '../task/moments.ts';
+import { stateOfAll } from '../task/many.ts';
 import type { FilterRow } from '../task/selector.ts';
 import { isTerminal, STATES, TERMINAL, type State } from '../task/types.ts';
+import { ended, makeRows } from './compose.ts';
+import { newEndings } from './endings.ts';
 import { parseFilter, passesAll, passesByName, type Filter } from './filter.ts';
-import { makeFiles, type Past } from './files.ts';
+import { makeFiles } from './files.ts';
 import type { Ask, Column, Row, Snapshot, Store, WorkerRow } from './model.ts';
 import { refsOf, stretchesOf, type Facts, type Ref, type Stretch } from './rows.ts';
 import { makeTree } from './tree.ts';
@@ -51,6 +51,8 @@ const FIRST_MS = 120;
 const LATER_MS = 30;
 /** Work in the background stops for others after this long, ms. */
 const SLICE_MS = 6;
+/** A search takes all the time that is left for so long, then half of it, ms. */
+const EAGER_MS = 2000;
 /** The queue is looked at again after this long at the earliest, ms. */
 const PACE_MS = 500;
 const NETWORK_PACE_MS = 2000;
@@ -62,7 +64,7 @@ const NETWORK_WORKERS = 1;
 /** On a local disk all of them are looked at once, up to this many. */
 const MOST_AT_FIRST = 500;
 /** Directories in which something was seen to change, each time. */
-const CHANGED = 40;
+const CHANGED = 24;
 const NETWORK_CHANGED = 1;
 /** A look that takes so long means that the directory does not answer, ms. */
 const HANGS_MS = 5000;
@@ -71,9 +73,6 @@ const NETWORK_READS = 24;
 const NAMES_MS = 10_000;
 /** Rows that a filter or an order keeps. */
 const MOST_KEPT = 20_000;
-/** Points of the sparkline; each an interval of this length, ms. */
-const POINTS = 60;
-const POINT_MS = 1000;
 
 export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotonic'>, eyes: Eyes): Promise<Store> {
   const tree = makeTree(q);
@@ -107,16 +106,26 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   let nextSession = 0;
   let stretches: { changes: number; runs: number; list: Stretch[] } | undefined;
   let runsSeen = 0;
+  let runsKnown = '';
   let search: Search | undefined;
   let searching: Promise<void> | undefined;
 
   const serverTime = (): number => system.now() + clockSkew;
+  const rowOf = makeRows({ q, files, runs, workers, array: (id) => arrays.get(id)?.now, serverTime });
   const facts: Facts = {
     isArray: (base) => kinds.get(base) === true,
     startedAt: (id, n) => runs.get(`${id}.a${n}`)?.run.startedAt,
   };
 
   // --- looking at the queue
+
+  let turnEndsMs = 0;
+  /** Between two calls of a refresh, which on a local disk never wait: lets others have their turn after a slice. */
+  const turn = async (): Promise<void> => {
+    if (system.monotonic() < turnEndsMs) return;
+    await breathe();
+    turnEndsMs = system.monotonic() + SLICE_MS;
+  };
 
   const lookAtWorkers = async (most: number): Promise<void> => {
     if (!q.network || system.monotonic() - namesAtMs > NAMES_MS) {
@@ -134,6 +143,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     for (let i = 0; i < Math.min(most, names.length); i++) wanted.add(names[nextWorker++ % names.length]!);
     for (const name of wanted) {
       if (!there.has(name)) continue;
+      await turn();
       const seen = await eyes.look(name, serverTime());
       for (const run of workers.get(name)?.running ?? []) runs.delete(`${run.id}.a${run.attempt}`);
       if (seen === undefined) {
@@ -143,7 +153,9 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       workers.set(name, seen);
       for (const run of seen.running) runs.set(`${run.id}.a${run.attempt}`, { run, worker: name });
     }
-    runsSeen++;
+    const now = [...runs.keys()].join(' ');
+    if (now !== runsKnown) runsSeen++;
+    runsKnown = now;
   };
 
   /** The journal names tasks that moved. It is only quick, never sure: nothing rests on it. Over a network each writer's file is a call. */
@@ -167,6 +179,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     running = now;
     for (const bucket of [...changed].slice(0, q.network ? NETWORK_CHANGED : CHANGED)) {
       changed.delete(bucket);
+      await turn();
       await tree.lookAtBucket(bucket, q.network ? ['queued', 'done', 'failed'] : ['queued', ...TERMINAL, 'delayed']);
     }
   };
@@ -219,11 +232,16 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     await readTail();
     await lookAtRunning();
     const now = await bell(q);
+    await turn();
     if (now !== rung) {
       rung = now;
       await tree.lookAtNewest();
     }
-    if (phase.complete) for (let i = 0; i < (q.network ? NETWORK_STEPS : STEPS); i++) await tree.step();
+    for (let i = 0; phase.complete && i < (q.network ? NETWORK_STEPS : STEPS); i++) {
+      await turn();
+      await tree.step();
+    }
+    await turn();
     await learnKinds(system.monotonic() + SLICE_MS);
     await readArrays(system.monotonic() + SLICE_MS);
     // What was seen to be empty counts only if the queue was there all the time.
@@ -431,7 +449,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     isComplete: boolean;
     beganMs: number;
     endedMs: number;
-    changes: number;
+    touches: number;
     /** The next one, which takes its place when it is complete. */
     next: Search | undefined;
   }
@@ -449,7 +467,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       isComplete: false,
       beganMs: system.monotonic(),
       endedMs: 0,
-      changes: tree.changes(),
+      touches: tree.touches(),
       next: undefined,
     };
   };
@@ -492,7 +510,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           if (s.refs.length < MOST_KEPT) s.refs.push(ref);
         }
         if (system.monotonic() < stop) continue;
-        await breathe();
+        // Who has waited for a moment already can wait twice as long, and others need the processor too.
+        await (system.monotonic() - s.beganMs > EAGER_MS ? sleep(SLICE_MS) : breathe());
         stop = system.monotonic() + SLICE_MS;
       }
       // The directories come in one by one while they are counted the first time.
@@ -529,7 +548,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     if (search?.key !== key) {
       search = newSearch(key, filter, column);
       searching = runSearch(search);
-    } else if (search.endedMs > 0 && search.next === undefined && (search.changes !== tree.changes() || !search.isComplete)) {
+    } else if (search.endedMs > 0 && search.next === undefined && (search.touches !== tree.touches() || !search.isComplete)) {
       const took = search.endedMs - search.beganMs;
       if (system.monotonic() - search.endedMs > Math.max(PACE_MS, 20 * took)) {
         const next = newSearch(key, filter, column);
@@ -628,119 +647,15 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           reads--;
           await files.readPast(ref.id, ref.n, state);
         }
-        rows.set(ref, taskRow(ref));
+        rows.set(ref, rowOf.task(ref));
       } else if (ref.kind === 'array') {
         if (!hurry && !arrays.has(ref.id)) await readFor(ref);
-        rows.set(ref, arrayRow(ref));
+        rows.set(ref, rowOf.array(ref, stateOf(ref)));
       } else {
-        rows.set(ref, await elementRow(ref, hurry));
+        rows.set(ref, await rowOf.element(ref, hurry));
       }
     }
     return rows;
-  };
-
-  const taskRow = (ref: Ref & { kind: 'task' }): Row => {
-    const { leaf, id, n } = ref;
-    const known = files.known(id, n);
-    const past = files.past(id, n, leaf.state) ?? undefined;
-    const now = leaf.state === 'running' ? runs.get(`${id}.a${n}`) : undefined;
-    const owner = leaf.state === 'running' && leaf.place.state === 'running' ? (parseSession(leaf.place.session)?.owner ?? null) : null;
-    return {
-      ...EMPTY_ROW,
-      kind: 'task',
-      id,
-      state: leaf.state,
-      name: known?.title ?? null,
-      queue: known?.queue ?? null,
-      group: known?.group ?? null,
-      priority: leaf.place.state === 'queued' ? leaf.place.priority : (known?.priority ?? null),
-      user: known?.user ?? null,
-      worker: owner ?? past?.worker ?? null,
-      attempt: n,
-      submittedAt: known?.submittedAt ?? idTime(id),
-      startedAt: now?.run.startedAt ?? (isTerminal(leaf.state) ? (past?.startedAt ?? null) : null),
-      endedAt: past?.endedAt ?? null,
-      info: infoOf(ref, past, known?.waitsFor ?? '', owner),
-      percent: now?.run.progress?.percent ?? null,
-      message: now?.run.progress?.message ?? null,
-    };
-  };
-
-  const infoOf = ({ leaf, n }: Ref & { kind: 'task' }, past: Past | undefined, waitsFor: string, owner: string | null): string => {
-    const now = serverTime();
-    const reason = past?.reason ?? '';
-    const { place } = leaf;
-    switch (leaf.state) {
-      case 'running': {
-        const worker = owner === null ? undefined : workers.get(owner);
-        const dead = worker !== undefined && !worker.row.alive ? 'worker is not alive' : '';
-        return join([dead, n > 1 ? `attempt ${n}` : '']);
-      }
-      case 'delayed':
-        return place.state === 'delayed' ? join([`until ${clockTime(place.dueAt, now)} (${relative(place.dueAt, now)})`, reason]) : reason;
-      case 'waiting':
-        return waitsFor === '' ? reason : waitsFor;
-      case 'held': {
-        const by = past?.by === null || past?.by === undefined ? '' : `by ${past.by}`;
-        const since = past?.heldAt === null || past?.heldAt === undefined ? '' : relative(past.heldAt, now);
-        return join([[by, since].filter((part) => part !== '').join(' '), reason]);
-      }
-      default:
-        return reason;
-    }
-  };
-
-  const arrayRow = (ref: Ref & { kind: 'array' }): Row => {
-    const array = arrays.get(ref.id)?.now;
-    const counts = array?.counts ?? null;
-    const size = array?.many.size ?? 0;
-    const place = array?.pieces[0]?.at.place;
-    return {
-      ...EMPTY_ROW,
-      kind: 'array',
-      id: ref.id,
-      state: stateOf(ref),
-      name: array === undefined ? null : (array.task.name ?? array.task.command.join(' ')),
-      queue: array?.task.queue ?? null,
-      group: array?.task.group ?? null,
-      priority: place?.state === 'queued' ? place.priority : (array?.task.priority ?? null),
-      user: array?.task.submittedBy.user ?? null,
-      submittedAt: array?.task.submittedAt ?? idTime(ref.id),
-      startedAt: array === undefined ? null : firstStart(array),
-      info: counts === null || (counts.failed ?? 0) === 0 ? '' : `${counts.failed} of ${size} failed`,
-      percent: counts === null || size === 0 ? null : Math.floor((100 * ended(counts)) / size),
-      counts,
-      isFolded: true,
-    };
-  };
-
-  const elementRow = async (ref: Ref & { kind: 'element' }, hurry: boolean): Promise<Row> => {
-    const array = arrays.get(ref.array)?.now;
-    const n = Number(ref.id.slice(ref.array.length + 1));
-    const found = array === undefined || hurry ? undefined : await findElement(q, array, n).catch(() => undefined);
-    const at = array === undefined || found === undefined ? undefined : elementAt(array, n, found);
-    const run = at === undefined ? undefined : runs.get(`${ref.id}.a${at.n}`);
-    const session = at?.place.state === 'running' ? parseSession(at.place.session)?.owner : undefined;
-    return {
-      ...EMPTY_ROW,
-      kind: 'element',
-      id: ref.id,
-      state: at?.state ?? 'queued',
-      name: array === undefined ? null : (array.task.name ?? array.task.command.join(' ')),
-      queue: array?.task.queue ?? null,
-      group: array?.task.group ?? null,
-      priority: array?.task.priority ?? null,
-      user: array?.task.submittedBy.user ?? null,
-      worker: found?.line?.worker ?? (at?.state === 'running' ? (session ?? null) : null),
-      attempt: at?.n ?? 0,
-      submittedAt: array?.task.submittedAt ?? idTime(ref.id),
-      startedAt: run?.run.startedAt ?? found?.line?.startedAt ?? found?.begunAt ?? null,
-      endedAt: found?.line?.endedAt ?? null,
-      info: found?.line?.reason ?? '',
-      percent: run?.run.progress?.percent ?? null,
-      message: run?.run.progress?.message ?? null,
-      depth: 1,
-    };
   };
 
   const snapshot = async (ask: Ask): Promise<Snapshot> => {
@@ -822,24 +737,6 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
 /** Columns for which no file has to be read. */
 const BY_NAME: ReadonlySet<Column> = new Set(['id', 'state', 'age', 'worker', 'time']);
 
-const EMPTY_ROW = {
-  name: null,
-  queue: null,
-  group: null,
-  priority: null,
-  user: null,
-  worker: null,
-  attempt: 0,
-  startedAt: null,
-  endedAt: null,
-  info: '',
-  percent: null,
-  message: null,
-  counts: null,
-  depth: 0,
-  isFolded: null,
-} as const;
-
 function nothing(dir: string, at: number): Snapshot {
   return {
     at,
@@ -861,67 +758,9 @@ function nothing(dir: string, at: number): Snapshot {
   };
 }
 
-function ended(counts: Counts): number {
-  return TERMINAL.reduce((n, state) => n + (counts[state] ?? 0), 0);
-}
-
-function firstStart(array: ArrayNow): number | null {
-  let first: number | null = null;
-  for (const journal of array.journals.values())
-    for (const { begunAt } of journal.begun.values()) first = Math.min(first ?? begunAt, begunAt);
-  return first;
-}
-
 function inSight(at: number, offset: number, rows: number): number {
   if (at < offset) return at;
   return at >= offset + rows ? at - rows + 1 : offset;
-}
-
-function join(parts: readonly string[]): string {
-  return parts.filter((part) => part !== '').join(', ');
-}
-
-/** How many ended when: what was counted before says nothing, and what was removed took nothing back. */
-interface Endings {
-  tasks(n: number, ms: number): void;
-  array(id: string, n: number): void;
-  points(ms: number): number[];
-  /** A second. */
-  rate(ms: number): number;
-}
-
-export function newEndings(): Endings {
-  const arrays = new Map<string, number>();
-  const points = new Map<number, number>();
-  let before: number | undefined;
-  let fresh = 0;
-  let began: number | undefined;
-  return {
-    tasks(n, ms) {
-      began ??= ms;
-      const more = (before === undefined ? 0 : Math.max(0, n - before)) + fresh;
-      before = n;
-      fresh = 0;
-      if (more > 0) points.set(slot(ms), (points.get(slot(ms)) ?? 0) + more);
-      for (const at of points.keys()) if (at <= slot(ms) - POINTS) points.delete(at);
-    },
-    array(id, n) {
-      const known = arrays.get(id);
-      arrays.set(id, n);
-      if (known !== undefined) fresh += Math.max(0, n - known);
-    },
-    points(ms) {
-      if (began === undefined) return [];
-      const first = Math.max(slot(began), slot(ms) - POINTS + 1);
-      return Array.from({ length: slot(ms) - first + 1 }, (_, i) => points.get(first + i) ?? 0);
-    },
-    rate(ms) {
-      if (began === undefined || ms <= began) return 0;
-      let sum = 0;
-      for (const [at, n] of points) if (at > slot(ms) - POINTS) sum += n;
-      return (sum * 1000) / Math.max(POINT_MS, Math.min(ms - began, POINTS * POINT_MS));
-    },
-  };
 }
 
 function sleep(ms: number): Promise<void> {
@@ -935,8 +774,4 @@ function breathe(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
-}
-
-function slot(ms: number): number {
-  return Math.floor(ms / POINT_MS);
 }

@@ -68,8 +68,10 @@ export interface Submission {
 
 export interface Tree {
   readonly totals: Totals;
-  /** Goes up whenever anything changed. */
+  /** Goes up whenever a number changed. */
   changes(): number;
+  /** Goes up whenever an entry may have changed. */
+  touches(): number;
   leaves(state: State): readonly Leaf[];
   /** Those that are known. */
   sessions(): string[];
@@ -109,6 +111,7 @@ export function makeTree(q: Queue): Tree {
   );
   let shape = 0;
   let changes = 0;
+  let touches = 0;
   let round: AsyncGenerator<void> | undefined;
   const sorted = new Map<State, { shape: number; leaves: Leaf[] }>();
   const listed = new Map<Leaf, { version: number; entries: Entry[] }>();
@@ -132,6 +135,7 @@ export function makeTree(q: Queue): Tree {
     leaf.shelf = shelf;
     leaf.version++;
     changes++;
+    touches++;
   };
 
   const drop = (node: Node): void => {
@@ -179,7 +183,12 @@ export function makeTree(q: Queue): Tree {
     }
     const shelf = await shelves.look(leaf.dir);
     // A shelf that is remembered is the same object as long as nothing changed.
-    if (shelf !== leaf.shelf) put(leaf, shelf);
+    if (shelf === leaf.shelf) return;
+    // As many as before, though perhaps others.
+    if (shelf.parts === undefined && leaf.shelf.parts === undefined && shelf.alone === leaf.shelf.alone) {
+      leaf.version++;
+      touches++;
+    } else put(leaf, shelf.alone === 1 && shelf.parts === undefined ? ONE : shelf);
   };
 
   async function* goRound(): AsyncGenerator<void> {
@@ -212,6 +221,7 @@ export function makeTree(q: Queue): Tree {
   return {
     totals,
     changes: () => changes,
+    touches: () => touches,
     leaves(state) {
       let known = sorted.get(state);
       if (known?.shape === shape) return known.leaves;
@@ -285,6 +295,11 @@ export function makeTree(q: Queue): Tree {
   };
 }
 
+/** Of the directories that hold entries, which may be very many. */
+const NO_CHILDREN: Map<string, Node> = new Map();
+const NO_KINDS: readonly Kind[] = [];
+/** As many directories hold a single task. */
+const ONE: Shelf = { alone: 1, parts: undefined };
 const EMPTY: Shelf = { alone: 0, parts: undefined };
 
 function isEnded(state: State): boolean {
@@ -310,14 +325,15 @@ function isOfKind(name: string, kind: Kind): boolean {
 }
 
 function childOf(node: Node, name: string): Node {
-  const [kind, ...below] = node.below;
+  const kind = node.below[0];
+  const below = node.kind === 'first' ? NO_KINDS : node.below.slice(1);
   return {
     dir: `${node.dir}/${name}`,
     kind: kind!,
     below,
     place: placeBelow(node, kind!, name),
     bucket: kind === 'first' ? name : kind === 'bucket' ? `${node.bucket}/${name}` : '',
-    children: new Map(),
+    children: below.length === 0 ? NO_CHILDREN : new Map(),
     leaf: undefined,
     above: node,
   };

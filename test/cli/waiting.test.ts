@@ -3,7 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { TaskView } from '../../src/queue/read.ts';
-import { makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { onTerminal, type Session } from '../helpers/terminal.ts';
+import { makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
 
 const touch = (farm: Farm, name: string): void => fs.writeFileSync(path.join(farm.dir, name), '');
 const untilFile = (name: string): string[] => ['--', 'sh', '-c', `while [ ! -e ${name} ]; do sleep 0.02; done`];
@@ -266,6 +267,37 @@ describe('run', () => {
     const running = farm.start(['run', '-c', 'seq 1 200000; exit 3']);
     running.child.stdout!.destroy();
     expect((await running.ended).code).toBe(3);
+    await w.stop();
+  });
+});
+
+describe('on a terminal', () => {
+  const session = (farm: Farm, command: string): Session =>
+    onTerminal(`exec ${TQ} ${command}`, {
+      cwd: farm.dir,
+      env: { HOME: path.join(farm.dir, 'home'), TQ_DIR: farm.queue, TERM: 'xterm', LANG: 'C.UTF-8' },
+    });
+
+  it('E11: wait --progress is one line with a bar that moves', async () => {
+    const farm = await makeFarm();
+    const ids = [await farm.submit('--', 'true'), await farm.submit('--hold', '--', 'true')];
+    const s = session(farm, `wait --progress ${ids.join(' ')}`);
+    await s.sees('0% 0 of 2 ended');
+    const w = await farm.worker();
+    await s.sees('██████████░░░░░░░░░░  50% 1 of 2 ended');
+    await farm.ok(['release', ids[1]!]);
+    await s.sees('████████████████████ 100% 2 of 2 ended');
+    expect(s.emulator.lines().filter((line) => line.includes('ended')).length).toBe(1);
+    await w.stop();
+  });
+
+  it('A11: run says that its task waits, and nothing of that is left when the output comes', async () => {
+    const farm = await makeFarm();
+    const s = session(farm, 'run -- echo here it is');
+    await s.sees(/is queued for/);
+    const w = await farm.worker();
+    await s.sees('here it is');
+    expect(s.emulator.lines().filter((line) => line.includes('is queued for'))).toEqual([]);
     await w.stop();
   });
 });
