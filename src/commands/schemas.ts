@@ -245,7 +245,7 @@ const workflow = closed(
 const event = object(
   {
     at: moment,
-    task: taskId,
+    task: orNull(taskId),
     type: oneOf([...STEP_TYPES, ...OTHER_TYPES.filter((type) => type !== 'chunk')]),
     // Of a worker its own states, of a queue paused or not.
     from: orNull(string),

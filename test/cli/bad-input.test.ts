@@ -224,12 +224,12 @@ describe('queues', () => {
     }
     expect(fs.readdirSync(path.join(farm.dir, 'empty'))).toEqual([]);
     // What is wrong with the words is said even so.
-    for (const words of [
-      ['submit', '--retries', 'x', '--', 'true'],
-      ['run', '--retries', 'x', '--', 'true'],
-      ['cron', 'add', '* * * * *', '--retries', 'x', '--', 'true'],
-    ])
-      await refuses(farm, ['-D', 'missing', ...words], 2, '--retries', "'x'");
+    for (const [code, ...words] of [
+      [2, 'submit'],
+      [125, 'run'],
+      [2, 'cron', 'add', '* * * * *'],
+    ] as const)
+      await refuses(farm, ['-D', 'missing', ...words, '--retries', 'x', '--', 'true'], 2, '--retries', "'x'");
     expect(fs.existsSync(path.join(farm.dir, 'missing'))).toBe(false);
     put(farm, 'tq.json', 'null');
     for (const verb of verbs) await refuses(farm, verb, 4, 'tq.json');

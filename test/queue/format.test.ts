@@ -123,13 +123,18 @@ function block(kind: string, heading: string, nth = 0): string {
   return found[nth]![1]!;
 }
 
-/** A copy to work on: a test never changes what is kept. */
-function copyOfKept(): string {
+/** A copy to work on: a test never changes what is kept. `cwd`: where its tasks are to run, which names a directory of long ago. */
+function copyOfKept(cwd?: string): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tq-v1-'));
   onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
   fs.cpSync(kept, dir, { recursive: true });
   // Which git does not keep.
   for (const name of TOP_DIRS) fs.mkdirSync(path.join(dir, name), { recursive: true });
+  for (const name of cwd === undefined ? [] : fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.json') || !/^(?:queued|held|waiting|delayed)\//.test(name)) continue;
+    const text = fs.readFileSync(path.join(dir, name), 'utf8');
+    fs.writeFileSync(path.join(dir, name), text.replace('"cwd": "/srv/data"', `"cwd": ${JSON.stringify(cwd)}`));
+  }
   return dir;
 }
 
@@ -297,7 +302,7 @@ describe('the kept queue', () => {
 
   it('L8: arrays, submissions of many, follow-ups, steps and limits of a queue of format 1', async () => {
     const farm = await makeFarm();
-    const dir = copyOfKept();
+    const dir = copyOfKept(farm.dir);
     const list = JSON.parse(await farm.ok(['-D', dir, 'ls', '-a', '--json'])) as Array<{ id: string; name: string }>;
     const show = async (name: string): Promise<Record<string, unknown> & { id: string }> =>
       JSON.parse(await farm.ok(['-D', dir, 'show', '--json', list.find((t) => t.name === name)!.id])) as never;
