@@ -30,42 +30,28 @@ async function perform(ctx: Ctx, act: Act): Promise<Acted> {
     case 'cancel':
     case 'hold':
     case 'release':
-      return together(
-        ...groupsIn(act.ids).map((group) => verb(ctx, ['group', act.kind], [group], { yes: true })),
-        some(tasksIn(act.ids), (ids) => verb(ctx, [act.kind], ids, { yes: true })),
-      );
+      return together(some([...act.ids], (ids) => verb(ctx, [act.kind], ids, { yes: true })));
     case 'retry': {
       const many = new Set(act.many);
       return together(
-        ...groupsIn(act.ids).map((group) => verb(ctx, ['retry'], [], { group, failed: true, yes: true })),
         some(
-          tasksIn(act.ids).filter((id) => many.has(id)),
+          act.ids.filter((id) => many.has(id)),
           (ids) => verb(ctx, ['retry'], ids, { failed: true, yes: true }),
         ),
         some(
-          tasksIn(act.ids).filter((id) => !many.has(id)),
+          act.ids.filter((id) => !many.has(id)),
           (ids) => verb(ctx, ['retry'], ids, {}),
         ),
       );
     }
     case 'priority': {
-      const ids = tasksIn(act.ids);
-      if (ids.length < act.ids.length) throw new TqError('REFUSED', 'the priority of a group is that of its tasks: unfold it');
-      return verb(ctx, ['set'], ids, { priority: String(act.priority) });
+      return verb(ctx, ['set'], [...act.ids], { priority: String(act.priority) });
     }
     case 'sleep':
     case 'wake':
     case 'stop':
       return verb(ctx, ['worker', act.kind], [...act.names], {});
   }
-}
-
-function groupsIn(ids: readonly string[]): string[] {
-  return ids.filter((id) => id.startsWith('@')).map((id) => id.slice(1));
-}
-
-function tasksIn(ids: readonly string[]): string[] {
-  return ids.filter((id) => !id.startsWith('@'));
 }
 
 const NOTHING: Acted = { done: 0, refusals: [] };

@@ -10,8 +10,8 @@ import type { RunningNow } from '../queue/registry.ts';
 import { parseSession } from '../queue/session.ts';
 import type { Counts } from '../task/many.ts';
 import { clockTime, relative } from '../task/moments.ts';
-import { isTerminal, TERMINAL, type State } from '../task/types.ts';
-import type { Files, Past } from './files.ts';
+import { isTerminal, STATES, TERMINAL, type State } from '../task/types.ts';
+import type { Files, Known, Past } from './files.ts';
 import type { Row } from './model.ts';
 import type { Ref } from './rows.ts';
 
@@ -30,6 +30,8 @@ export interface Sources {
 export interface RowOf {
   task(ref: Ref & { kind: 'task' }): Row;
   array(ref: Ref & { kind: 'array' }, state: State): Row;
+  /** `one`: what is known of one of its tasks. */
+  group(ref: Ref & { kind: 'group' }, counts: Counts, one: Known | null | undefined): Row;
   /** `hurry`: with what is known already. */
   element(ref: Ref & { kind: 'element' }, hurry: boolean): Promise<Row>;
 }
@@ -59,6 +61,7 @@ export function makeRows({ q, files, runs, workers, array: arrayOf, serverTime }
       info: infoOf(ref, past, known?.waitsFor ?? '', owner),
       percent: now?.run.progress?.percent ?? null,
       message: now?.run.progress?.message ?? null,
+      depth: ref.isInside === true ? 1 : 0,
     };
   };
 
@@ -139,7 +142,28 @@ export function makeRows({ q, files, runs, workers, array: arrayOf, serverTime }
     };
   };
 
-  return { task: taskRow, array: arrayRow, element: elementRow };
+  return { task: taskRow, array: arrayRow, group: groupRow, element: elementRow };
+}
+
+function groupRow(ref: Ref & { kind: 'group' }, counts: Counts, one: Known | null | undefined): Row {
+  const size = STATES.reduce((n, state) => n + (counts[state] ?? 0), 0);
+  const place = ref.leaf.place;
+  return {
+    ...EMPTY_ROW,
+    kind: 'group',
+    id: ref.id,
+    state: ref.state,
+    name: one === undefined ? null : (one?.group ?? `${size} tasks`),
+    queue: one?.queue ?? null,
+    group: one?.group ?? null,
+    priority: place.state === 'queued' ? place.priority : (one?.priority ?? null),
+    user: one?.user ?? null,
+    submittedAt: one?.submittedAt ?? idTime(ref.id),
+    info: (counts.failed ?? 0) === 0 ? '' : `${counts.failed} of ${size} failed`,
+    percent: size === 0 ? null : Math.floor((100 * ended(counts)) / size),
+    counts,
+    isFolded: true,
+  };
 }
 
 const EMPTY_ROW = {

@@ -5,10 +5,9 @@ import type { StatusWord } from '../task/farm.ts';
 import type { State } from '../task/types.ts';
 import type { WorkerState } from '../queue/registry.ts';
 
-/** One line of the tasks pane: a task, an array (with its bar), or a group that is folded. */
+/** One line of the tasks pane: a task, an array or another submission of many (a group) with its bar, or one of its tasks. */
 export interface Row {
   kind: 'task' | 'array' | 'element' | 'group';
-  /** Of a group `@<its name>`. */
   id: string;
   state: State;
   /** Null until the file has been read; only what is shown is read. */

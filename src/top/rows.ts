@@ -10,7 +10,8 @@ import type { Leaf, Tree } from './tree.ts';
 
 /** One row before its file is read. */
 export type Ref =
-  | { kind: 'task'; id: string; n: number; name: string; leaf: Leaf }
+  | { kind: 'task'; id: string; n: number; name: string; leaf: Leaf; isInside?: true }
+  | { kind: 'group'; id: string; state: State; leaf: Leaf }
   | { kind: 'array'; id: string; state: State; leaf: Leaf }
   | { kind: 'element'; id: string; array: string; index: number; leaf: Leaf };
 
@@ -19,7 +20,7 @@ export interface Stretch {
   rows: number;
   /** Directories of the same bucket and priority; their names are merged. */
   leaves: readonly Leaf[];
-  /** Arrays that have their row here. */
+  /** Arrays, and other submissions that fold, that have their row here. */
   arrays: ReadonlyMap<string, State>;
   /** Rows that are known already. */
   refs: readonly Ref[] | undefined;
@@ -30,6 +31,8 @@ export interface Stretch {
 /** What the rows are made from, beside the directories. */
 export interface Facts {
   isArray(base: string): boolean;
+  /** Whether the tasks of a submission have one row. */
+  folds(base: string): boolean;
   /** Ms; undefined: not known. */
   startedAt(id: string, n: number): number | undefined;
 }
@@ -74,18 +77,22 @@ export function refsOf(stretch: Stretch, listed: ReadonlyArray<readonly Entry[]>
     const leaf = stretch.leaves[i]!;
     for (const e of entries) {
       const base = baseId(e.id);
-      if (base === e.id || !(isPiece(e.id) || facts.isArray(base))) {
+      if (base === e.id || !(isPiece(e.id) || facts.folds(base))) {
         refs.push({ kind: 'task', id: e.id, n: e.n, name: e.name, leaf });
         continue;
       }
       const state = stretch.arrays.get(base);
       if (state === undefined || seen.has(base)) continue;
       seen.add(base);
-      refs.push({ kind: 'array', id: base, state, leaf });
+      refs.push({ kind: kindOf(e.id, base, facts), id: base, state, leaf });
     }
   }
   refs.sort((a, b) => (stretch.newestFirst ? inSubmitOrder(b.id, a.id) : inSubmitOrder(a.id, b.id)));
   return refs;
+}
+
+function kindOf(id: string, base: string, facts: Facts): 'array' | 'group' {
+  return isPiece(id) || facts.isArray(base) ? 'array' : 'group';
 }
 
 function runningRows(tree: Tree, facts: Facts, placed: Set<string>): Ref[] {
@@ -93,10 +100,10 @@ function runningRows(tree: Tree, facts: Facts, placed: Set<string>): Ref[] {
   for (const leaf of tree.leaves('running')) {
     for (const e of leaf.running) {
       const base = baseId(e.id);
-      if (base !== e.id && (isPiece(e.id) || facts.isArray(base))) {
+      if (base !== e.id && (isPiece(e.id) || facts.folds(base))) {
         if (placed.has(base)) continue;
         placed.add(base);
-        refs.push({ kind: 'array', id: base, state: 'running', leaf });
+        refs.push({ kind: kindOf(e.id, base, facts), id: base, state: 'running', leaf });
       } else refs.push({ kind: 'task', id: e.id, n: e.n, name: e.name, leaf });
     }
   }
@@ -110,7 +117,7 @@ function stretchOf(tree: Tree, facts: Facts, state: State, leaves: readonly Leaf
   for (const { shelf } of leaves) {
     rows += shelf.alone;
     for (const [base, n] of shelf.parts ?? []) {
-      if (!facts.isArray(base)) {
+      if (!facts.folds(base)) {
         rows += n;
         continue;
       }

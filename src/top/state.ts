@@ -749,7 +749,6 @@ function bare(id: string, state: string): Row {
 
 /** `7k2p render` */
 function called(row: Row): string {
-  if (row.kind === 'group') return `group ${visible(row.id.slice(1))}`;
   return row.name === null || row.name === '' ? row.id : `${row.id} ${visible(row.name)}`;
 }
 

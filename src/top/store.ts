@@ -7,7 +7,7 @@
  */
 import { readArray, type ArrayNow } from '../queue/array.ts';
 import { serverNow } from '../queue/clock.ts';
-import { bucketOf, idTime, queueOfLane, type Entry } from '../queue/layout.ts';
+import { bucketOf, idTime, inSubmitOrder, queueOfLane, type Entry } from '../queue/layout.ts';
 import type { Queue } from '../queue/open.ts';
 import type { RunningNow } from '../queue/registry.ts';
 import { shelvesOf } from '../queue/shelves.ts';
@@ -23,7 +23,7 @@ import { isTerminal, STATES, TERMINAL, type State } from '../task/types.ts';
 import { ended, makeRows } from './compose.ts';
 import { newEndings } from './endings.ts';
 import { parseFilter, passesAll, passesByName, type Filter } from './filter.ts';
-import { makeFiles } from './files.ts';
+import { makeFiles, type Known } from './files.ts';
 import type { Ask, Column, Row, Snapshot, Store, WorkerRow } from './model.ts';
 import { refsOf, stretchesOf, type Facts, type Ref, type Stretch } from './rows.ts';
 import { makeTree } from './tree.ts';
@@ -71,7 +71,9 @@ const HANGS_MS = 5000;
 /** Over a network: files that are read for rows from one look at the queue to the next; and the list of workers is kept for so long, ms. */
 const NETWORK_READS = 24;
 const NAMES_MS = 10_000;
-/** Rows that a filter or an order keeps. */
+/** Submissions of which one task is remembered. */
+const MOST_SAMPLES = 1000;
+/** Rows that a filter or an order keeps, or that an unfolded submission has. */
 const MOST_KEPT = 20_000;
 
 export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotonic'>, eyes: Eyes): Promise<Store> {
@@ -82,6 +84,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const arrays = new Map<string, { signature: string; now: ArrayNow | undefined; readMs: number; tookMs: number }>();
   const kinds = new Map<string, boolean>();
   const runs = new Map<string, { run: RunningNow; worker: string }>();
+  /** The tasks of submissions that are unfolded. */
+  const inside = new Map<string, { touches: number; refs: readonly Ref[] }>();
+  /** One task of each submission that is on the screen: what they have in common is in its file. */
+  const samples = new Map<string, Known | null>();
   const changed = new Set<string>();
   const endings = newEndings();
   let running = new Map<string, string>();
@@ -114,8 +120,12 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const rowOf = makeRows({ q, files, runs, workers, array: (id) => arrays.get(id)?.now, serverTime });
   const facts: Facts = {
     isArray: (base) => kinds.get(base) === true,
+    folds: (base) => kinds.has(base),
     startedAt: (id, n) => runs.get(`${id}.a${n}`)?.run.startedAt,
   };
+
+  /** A filter and an order ask for each task by itself; elements of arrays have no files. */
+  const singly: Facts = { ...facts, folds: facts.isArray };
 
   // --- looking at the queue
 
@@ -330,16 +340,37 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     return stretches.list;
   };
 
-  const refsIn = async (stretch: Stretch): Promise<Ref[]> => {
+  const refsIn = async (stretch: Stretch, how = facts): Promise<Ref[]> => {
     if (stretch.refs !== undefined) return [...stretch.refs];
     const listed: Array<readonly Entry[]> = [];
     for (const leaf of stretch.leaves) listed.push(await tree.names(leaf));
-    return refsOf(stretch, listed, facts);
+    return refsOf(stretch, listed, how);
   };
 
-  /** The rows of an unfolded array, without making them. */
-  const elementsOf = (ref: Ref, unfolded: ReadonlySet<string>): number =>
-    ref.kind === 'array' && unfolded.has(ref.id) ? (arrays.get(ref.id)?.now?.many.size ?? 0) : 0;
+  /** The rows below an unfolded one, without making them. */
+  const elementsOf = (ref: Ref, unfolded: ReadonlySet<string>): number => {
+    if (!unfolded.has(ref.id)) return 0;
+    if (ref.kind === 'array') return arrays.get(ref.id)?.now?.many.size ?? 0;
+    return ref.kind === 'group' ? (inside.get(ref.id)?.refs.length ?? 0) : 0;
+  };
+
+  /** Finds the tasks of the submissions that are unfolded, where something changed since. */
+  const lookInside = async (unfolded: ReadonlySet<string>): Promise<void> => {
+    for (const base of inside.keys()) if (!unfolded.has(base)) inside.delete(base);
+    for (const base of unfolded) {
+      if (kinds.get(base) !== false || inside.get(base)?.touches === tree.touches()) continue;
+      const touches = tree.touches();
+      const refs: Ref[] = [];
+      for (const state of STATES) {
+        for (const leaf of tree.leaves(state)) {
+          if (leaf.shelf.parts?.has(base) !== true || refs.length >= MOST_KEPT) continue;
+          for (const e of await tree.names(leaf))
+            if (e.id.startsWith(`${base}.`)) refs.push({ kind: 'task', id: e.id, n: e.n, name: e.name, leaf, isInside: true });
+        }
+      }
+      inside.set(base, { touches, refs: refs.toSorted((a, b) => inSubmitOrder(a.id, b.id)) });
+    }
+  };
 
   /** Rows `from` to `to` of a list in which arrays may be unfolded. */
   const cutOut = (refs: readonly Ref[], from: number, to: number, unfolded: ReadonlySet<string>): Ref[] => {
@@ -350,7 +381,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       const size = elementsOf(ref, unfolded);
       if (at >= from) found.push(ref);
       at++;
-      const numbers = size === 0 ? undefined : arrays.get(ref.id)!.now!.many.numbers;
+      if (ref.kind === 'group' && size > 0) found.push(...inside.get(ref.id)!.refs.slice(Math.max(0, from - at), Math.max(0, to - at)));
+      const numbers = size === 0 || ref.kind !== 'array' ? undefined : arrays.get(ref.id)!.now!.many.numbers;
       // An array that is folded has no numbers here.
       const end = numbers === undefined ? 0 : Math.min(size, to - at);
       for (let i = Math.max(0, from - at); i < end; i++)
@@ -371,8 +403,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     const list = currentStretches();
     const isOpen = (s: Stretch): boolean =>
       ask.unfolded.size > 0 &&
-      ([...s.arrays.keys()].some((id) => ask.unfolded.has(id)) ||
-        (s.refs?.some((ref) => ref.kind === 'array' && ask.unfolded.has(ref.id)) ?? false));
+      ([...s.arrays.keys()].some((id) => ask.unfolded.has(id)) || (s.refs?.some((ref) => ask.unfolded.has(ref.id)) ?? false));
+    await lookInside(ask.unfolded);
     const opened = new Map<Stretch, Ref[]>();
     const sizes: number[] = [];
     for (const s of list) {
@@ -424,7 +456,11 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
         for (const ref of opened.get(s) ?? (await refsIn(s))) {
           if (ref.id === id) return at;
           const size = elementsOf(ref, unfolded);
-          const numbers = size > 0 && ref.id === base ? arrays.get(base)!.now!.many.numbers : undefined;
+          if (ref.kind === 'group' && size > 0 && ref.id === base) {
+            const k = inside.get(base)!.refs.findIndex((one) => one.id === id);
+            if (k >= 0) return at + 1 + k;
+          }
+          const numbers = size > 0 && ref.kind === 'array' && ref.id === base ? arrays.get(base)!.now!.many.numbers : undefined;
           const wanted = Number(id.slice(base.length + 1));
           const k = numbers === undefined ? 0 : indexFrom(numbers, wanted);
           if (numbers !== undefined && numberAt(numbers, k) === wanted) return at + 1 + k;
@@ -492,10 +528,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const runSearch = async (s: Search): Promise<void> => {
     let stop = system.monotonic() + SLICE_MS;
     const readsAll = s.filter.needsFile || (s.column !== null && !BY_NAME.has(s.column));
-    for (const stretch of stretchesOf(tree, facts, s.states)) {
+    for (const stretch of stretchesOf(tree, singly, s.states)) {
       let refs: Ref[];
       try {
-        refs = await refsIn(stretch);
+        refs = await refsIn(stretch, singly);
       } catch {
         continue;
       }
@@ -629,7 +665,13 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   // --- what is shown
 
   const stateOf = (ref: Ref): State =>
-    ref.kind === 'task' ? ref.leaf.state : ref.kind === 'array' ? (arrays.get(ref.id)?.now?.state ?? ref.state) : 'queued';
+    ref.kind === 'task'
+      ? ref.leaf.state
+      : ref.kind === 'array'
+        ? (arrays.get(ref.id)?.now?.state ?? ref.state)
+        : ref.kind === 'group'
+          ? ref.state
+          : 'queued';
 
   /** Reads what the rows need, as far as it can be done by then. */
   const prepare = async (refs: readonly Ref[], until: number): Promise<Map<Ref, Row>> => {
@@ -651,11 +693,24 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       } else if (ref.kind === 'array') {
         if (!hurry && !arrays.has(ref.id)) await readFor(ref);
         rows.set(ref, rowOf.array(ref, stateOf(ref)));
+      } else if (ref.kind === 'group') {
+        if (!hurry && !samples.has(ref.id)) await readSample(ref);
+        rows.set(ref, rowOf.group(ref, tree.totals.parts.get(ref.id)?.counts ?? {}, samples.get(ref.id)));
       } else {
         rows.set(ref, await rowOf.element(ref, hurry));
       }
     }
     return rows;
+  };
+
+  const readSample = async (ref: Ref): Promise<void> => {
+    const e = (await tree.names(ref.leaf)).find(({ id }) => id.startsWith(`${ref.id}.`));
+    if (e === undefined) return;
+    reads--;
+    await files.read(ref.leaf, e);
+    const known = files.known(e.id, e.n);
+    if (known !== undefined) samples.set(ref.id, known);
+    if (samples.size > MOST_SAMPLES) samples.delete(samples.keys().next().value!);
   };
 
   const snapshot = async (ask: Ask): Promise<Snapshot> => {
@@ -681,7 +736,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       workers: [...workers.values()].map((seen) => seen.row).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
       rows: window.refs.map((ref) => {
         const row = rows.get(ref)!;
-        return row.kind === 'array' ? { ...row, isFolded: !ask.unfolded.has(row.id) } : row;
+        return row.isFolded === null ? row : { ...row, isFolded: !ask.unfolded.has(row.id) };
       }),
       offset: window.offset,
       matching: window.matching,

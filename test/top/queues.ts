@@ -100,7 +100,7 @@ export function typical(): Snapshot {
       }),
       row({ id: id(2), state: 'running', name: 'render-002', group: 'nightly', worker: 'node1', attempt: 2, startedAt: NOW - 4000 }),
       row({ id: id(3), state: 'running', name: '映画を作る 🎬', worker: 'node2', attempt: 1, startedAt: NOW - 5_000_000, percent: 100 }),
-      row({ id: '@movies', kind: 'group', name: 'movies', isFolded: true, counts: { done: 20, failed: 2, running: 5, queued: 13 } }),
+      row({ id: '6d3k2m0v1e5abc', kind: 'group', name: 'movies', isFolded: true, counts: { done: 20, failed: 2, running: 5, queued: 13 } }),
       row({ id: id(4), kind: 'array', name: 'sweep', isFolded: false, counts: { done: 500, failed: 10, running: 40, queued: 450 } }),
       row({ id: `${id(4)}.551`, kind: 'element', name: 'sweep', state: 'running', depth: 1, worker: 'node2', startedAt: NOW - 9000 }),
       row({ id: id(5), name: 'encode', queue: 'video', priority: 90, group: 'nightly', user: 'bob' }),

@@ -55,9 +55,9 @@ describe('moving', () => {
 
   it('left of what is unfolded is what it belongs to, right unfolds', () => {
     const ui = run(start(typical()), 'down', 'down', 'down').ui;
-    expect(ui.cursor).toBe('@movies');
+    expect(ui.cursor).toBe('6d3k2m0v1e5abc');
     const unfolded = run(ui, 'right');
-    expect([...unfolded.ui.unfolded]).toEqual(['@movies']);
+    expect([...unfolded.ui.unfolded]).toEqual(['6d3k2m0v1e5abc']);
     expect(unfolded.effects).toEqual([{ kind: 'look' }]);
     const element = run(ui, 'down', 'down').ui;
     expect(run(element, 'h').ui.cursor).toBe(element.snapshot!.rows[4]!.id);

@@ -97,9 +97,9 @@ function cellOf(ui: Ui, row: Row, c: Placed): Line {
   const text = (value: string | null, style = PLAIN): Line => [cell(value ?? '', c.columns, style, c.align)];
   switch (c.column) {
     case 'state':
-      return row.kind === 'group' ? text('group', { bold: true }) : text(stateText(row.state), stateLook(row.state));
+      return text(stateText(row.state), stateLook(row.state));
     case 'id':
-      return row.kind === 'group' ? text('') : text(idText(row.id, c.columns), DIM);
+      return text(idText(row.id, c.columns), DIM);
     case 'name':
       return nameCell(row, c.columns);
     case 'queue':
@@ -137,7 +137,7 @@ function idText(id: string, columns: number): string {
 function nameCell(row: Row, columns: number): Line {
   const indent = space(2 * row.depth);
   const sign = row.isFolded === null ? '' : row.isFolded ? '▸ ' : '▾ ';
-  const name = row.kind === 'group' ? row.id.slice(1) : row.name;
+  const { name } = row;
   const room = columns - 2 * row.depth - sign.length;
   return [
     indent,
