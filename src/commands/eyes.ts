@@ -40,7 +40,7 @@ export function makeEyes(q: Queue): Eyes {
           suspected: s.alive && silent > Math.max(LEAST_SILENCE_MS, SUSPECTED_BEATS * s.file.heartbeatMs),
           jobs: s.file.jobs,
           running: s.running,
-          load: null,
+          load: s.load,
           lastSeenAt: s.lastSeenAt,
           queues: s.file.queues,
           labels: s.file.labels,

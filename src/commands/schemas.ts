@@ -171,6 +171,7 @@ const workerProperties: Properties<WorkerView> = {
   reason: orNull(string),
   blocked: orNull(string),
   reserved: orNull(taskId),
+  load: orNull({ type: 'number' }),
   badWant: orNull(string),
   version: string,
   session: string,

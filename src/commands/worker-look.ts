@@ -28,6 +28,8 @@ export interface WorkerView {
   offers: Record<string, number>;
   startedAt: string;
   lastSeenAt: string | null;
+  /** Load average of its machine over a minute. */
+  load: number | null;
   queues: string[];
   /** Why it is in error, or was lost. */
   reason: string | null;
@@ -121,6 +123,7 @@ export function workerView(s: Sight): WorkerView {
     reason: s.said?.reason ?? null,
     blocked: s.said?.blocked ?? null,
     reserved: s.said?.reserved?.id ?? null,
+    load: s.load,
     badWant: s.badWant,
     version: s.file.version,
     session: s.file.session,
@@ -212,6 +215,7 @@ function page(s: Sight, now: number, io: Ctx['io']): string {
     ['running', s.state === 'offline' ? '' : `${s.running.length} of ${file.jobs}`],
     ['started', moment(file.startedAt)],
     ['last seen', s.lastSeenAt === null ? '' : moment(s.lastSeenAt)],
+    ['load', s.load === null ? '' : String(s.load)],
     ['reason', visible(said?.reason ?? '')],
     ['blocked', said?.blocked === 'error' ? '' : visible(said?.blocked ?? '')],
     ['keeps room for', visible(said?.reserved?.id ?? '')],

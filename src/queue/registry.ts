@@ -155,14 +155,20 @@ export async function readState(q: Queue, name: string): Promise<StateFile | und
   return readJson<StateFile>(q, `${q.lay.worker(name)}/state.json`);
 }
 
-/** The heartbeat: a counter, overwritten in place by its one writer. Returns the server's time. */
-export async function beat(q: Queue, name: string, session: string, counter: number): Promise<number> {
-  return q.fsx.overwrite(`${q.lay.worker(name)}/heartbeat`, `${String(counter).padStart(12, '0')} ${session}\n`);
+/**
+ * The heartbeat: a counter, overwritten in place by its one writer. `load`: the machine's load average over a minute. Returns the
+ * server's time.
+ */
+export async function beat(q: Queue, name: string, session: string, counter: number, load?: number): Promise<number> {
+  const words = [String(counter).padStart(12, '0'), session, ...(load === undefined ? [] : [load.toFixed(2)])];
+  return q.fsx.overwrite(`${q.lay.worker(name)}/heartbeat`, `${words.join(' ')}\n`);
 }
 
 export interface Pulse {
   counter: string;
   session: string;
+  /** Load average of its machine over a minute; null: it does not say. */
+  load: number | null;
   mtimeMs: number;
 }
 
@@ -171,8 +177,8 @@ export async function readBeat(q: Queue, name: string): Promise<Omit<Pulse, 'mti
   const text = await readIfThere(q, `${q.lay.worker(name)}/heartbeat`);
   if (text === undefined) return undefined;
   // The first line only: it is overwritten in place, and the end of a longer one of before may still stand behind it.
-  const [counter = '', session = ''] = text.split('\n')[0]!.split(' ');
-  return { counter, session };
+  const [counter = '', session = '', load = ''] = text.split('\n')[0]!.split(' ');
+  return { counter, session, load: /^\d+\.\d+$/.test(load) ? Number(load) : null };
 }
 
 /** The same, and when it was written. */

@@ -110,7 +110,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   let namesAtMs = Number.NEGATIVE_INFINITY;
   let reads = Number.POSITIVE_INFINITY;
   let nextSession = 0;
-  let stretches: { changes: number; runs: number; list: Stretch[] } | undefined;
+  const stretches = new Map<Facts, { changes: number; runs: number; list: Stretch[] }>();
   let runsSeen = 0;
   let runsKnown = '';
   let search: Search | undefined;
@@ -334,10 +334,13 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
 
   // --- rows
 
-  const currentStretches = (): Stretch[] => {
-    if (stretches === undefined || stretches.changes !== tree.changes() || stretches.runs !== runsSeen)
-      stretches = { changes: tree.changes(), runs: runsSeen, list: stretchesOf(tree, facts, undefined) };
-    return stretches.list;
+  const currentStretches = (how = facts): Stretch[] => {
+    let known = stretches.get(how);
+    if (known?.changes !== tree.changes() || known.runs !== runsSeen) {
+      known = { changes: tree.changes(), runs: runsSeen, list: stretchesOf(tree, how, undefined) };
+      stretches.set(how, known);
+    }
+    return known.list;
   };
 
   const refsIn = async (stretch: Stretch, how = facts): Promise<Ref[]> => {
@@ -613,7 +616,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       refs: cutOut(refs, offset, offset + ask.rows, ask.unfolded),
       offset,
       matching: Math.max(search.matching, rows),
-      total: currentStretches().reduce((n, s) => n + s.rows, 0),
+      total: currentStretches(singly).reduce((n, s) => n + s.rows, 0),
       isComplete: search.isComplete,
     };
   };

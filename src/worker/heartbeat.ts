@@ -2,6 +2,7 @@
  * The heartbeat: once a poll the worker raises its counter, lists its own running directory and reads its request file. That
  * one look finds everything that others want of it: cancels, a burial, requests.
  */
+import os from 'node:os';
 import { carryCancel, readCancel } from '../queue/cancel.ts';
 import { noteServerTime } from '../queue/clock.ts';
 import { isGone, strongList } from '../queue/fsx.ts';
@@ -31,7 +32,7 @@ export async function heartbeat(w: Worker): Promise<Pulse> {
   const beganBoot = bootClockMs();
   try {
     const { q } = w;
-    noteServerTime(q, await beat(q, w.options.name, w.session, ++w.counter));
+    noteServerTime(q, await beat(q, w.options.name, w.session, ++w.counter, os.loadavg()[0]));
     const result = await lookAtOwn(w);
     if (result !== 'ok') return result;
     // Confirmed is the moment the beat began: what was true then is what others saw.

@@ -31,6 +31,8 @@ export interface Sight {
   running: string[];
   /** By the file server's clock, ms. */
   lastSeenAt: number | null;
+  /** Load average of its machine over a minute; null: it does not say. */
+  load: number | null;
   /** Words in its request file that mean nothing. */
   badWant: string | null;
 }
@@ -67,6 +69,7 @@ export async function sightOf(q: Queue, name: string, now: number): Promise<Sigh
     alive,
     running: await runningIds(q, file, said, alive),
     lastSeenAt: beat === undefined ? null : beat.mtimeMs,
+    load: alive ? (beat?.load ?? null) : null,
     badWant: asked.kind === 'bad' ? asked.text.trim() : null,
   };
 }

@@ -141,6 +141,7 @@ describe('tq schema', () => {
       expect(faults(outcome, JSON.parse(fs.readFileSync(path.join(farm.queue, 'runs', name), 'utf8'))), name).toEqual([]);
     const workers = JSON.parse(await farm.ok(['worker', 'ls', '--json'])) as unknown[];
     expect(workers).toHaveLength(2);
+    expect(workers).toContainEqual(expect.objectContaining({ name: 'w2', alive: true, load: expect.any(Number) as number }));
     for (const worker of workers) expect(faults(await schema(farm, 'worker'), worker)).toEqual([]);
     const events = (await farm.ok(['events']))
       .trim()

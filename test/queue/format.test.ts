@@ -132,8 +132,8 @@ function copyOfKept(cwd?: string): string {
   for (const name of TOP_DIRS) fs.mkdirSync(path.join(dir, name), { recursive: true });
   for (const name of cwd === undefined ? [] : fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
     if (!name.endsWith('.json') || !/^(?:queued|held|waiting|delayed)\//.test(name)) continue;
-    const text = fs.readFileSync(path.join(dir, name), 'utf8');
-    fs.writeFileSync(path.join(dir, name), text.replace('"cwd": "/srv/data"', `"cwd": ${JSON.stringify(cwd)}`));
+    const task = fs.readFileSync(path.join(dir, name), 'utf8');
+    fs.writeFileSync(path.join(dir, name), task.replace('"cwd": "/srv/data"', `"cwd": ${JSON.stringify(cwd)}`));
   }
   return dir;
 }

@@ -31,7 +31,7 @@ test.each([false, true])(
     await mkdirp(q.fsx, q.lay.worker('w1'));
     await beat(q, 'w1', LONG, 28);
     await beat(q, 'w1', SHORT, 1);
-    expect(await readBeat(q, 'w1')).toEqual({ counter: '000000000001', session: SHORT });
+    expect(await readBeat(q, 'w1')).toEqual({ counter: '000000000001', session: SHORT, load: null });
     await beat(q, 'w1', SHORT, 2);
     expect(await pulse(q, 'w1')).toMatchObject({ counter: '000000000002', session: SHORT });
   },

@@ -147,6 +147,41 @@ describe('rows', () => {
     expect(ids(end)).toEqual([`${idOf(1)}.1000`, idOf(2)]);
     expect(end.rows[0]).toMatchObject({ kind: 'element', state: 'queued' });
   });
+
+  it('K1: a batch or workflow is one row by the name of its group; unfolded its tasks follow; a filter and an order ask for each', async () => {
+    const id = idOf(1);
+    const w = await watched((q) => {
+      put(q, QUEUED, idOf(0));
+      for (const n of [2, 10, 3]) put(q, QUEUED, `${id}.${n}`, 0, { group: 'film', name: `take ${n}` });
+      put(q, { state: 'failed' }, `${id}.1`, 1, { group: 'film' });
+      put(q, { state: 'waiting' }, `${id}.11`, 0, { group: 'film' });
+      put(q, QUEUED, idOf(2));
+    });
+    const folded = await w.look();
+    expect(ids(folded)).toEqual([idOf(0), idOf(2), id]);
+    expect(folded.rows[2]).toMatchObject({
+      kind: 'group',
+      name: 'film',
+      state: 'queued',
+      counts: { queued: 3, failed: 1, waiting: 1 },
+      percent: 20,
+      isFolded: true,
+      info: '1 of 5 failed',
+    });
+    const unfolded = new Set([id]);
+    const open = await w.look({ unfolded });
+    expect(ids(open)).toEqual([idOf(0), idOf(2), id, `${id}.1`, `${id}.2`, `${id}.3`, `${id}.10`, `${id}.11`]);
+    expect(open.rows.map((row) => row.depth)).toEqual([0, 0, 0, 1, 1, 1, 1, 1]);
+    expect(open.rows.map((row) => row.isFolded)).toEqual([null, null, false, null, null, null, null, null]);
+    expect(open.total).toBe(8);
+    const part = await w.look({ unfolded, offset: 5, rows: 2 });
+    expect(ids(part)).toEqual([`${id}.3`, `${id}.10`]);
+    expect(ids(await w.look({ unfolded, rows: 2, cursor: `${id}.11` }))).toEqual([`${id}.10`, `${id}.11`]);
+    const takes = await w.look({ filter: 'take' });
+    expect(ids(takes)).toEqual([`${id}.2`, `${id}.3`, `${id}.10`]);
+    expect(takes).toMatchObject({ matching: 3, total: 7 });
+    expect(await w.look({ sort: 'id' })).toMatchObject({ matching: 7, total: 7 });
+  });
 });
 
 describe('counts', () => {

@@ -56,6 +56,7 @@ function sight(
     alive: over.alive ?? true,
     running: over.running ?? [],
     lastSeenAt: 0,
+    load: null,
     badWant: null,
   };
 }
