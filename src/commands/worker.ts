@@ -159,6 +159,7 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     idleMs: flags.idle === undefined ? null : parseDuration(flags.idle, '--idle'),
     timeLimitMs: flags['time-limit'] === undefined ? null : parseDuration(flags['time-limit'], '--time-limit'),
     hours: flags.hours === undefined ? null : parseHours(flags.hours, '--hours'),
+    ...(flags.hours === undefined ? {} : { hoursText: flags.hours }),
     gate: flags.gate ?? null,
     pre: flags.pre ?? null,
     post: flags.post ?? null,

@@ -100,10 +100,12 @@ export function obstacle(
   const never = unable(s.file, r);
   if (never !== undefined) return never;
   if (s.state !== 'awake') {
+    const { hours } = s.file.settings;
+    const awakeAt = s.state === 'asleep' && typeof hours === 'string' ? ` (its hours: ${visible(hours)})` : '';
     const why = s.state === 'error' && s.said?.reason !== undefined && s.said.reason !== null ? `: ${visible(s.said.reason)}` : '';
     return {
       kind: 'state',
-      text: `${s.state === 'error' ? 'in error' : s.state}${why}${s.want === null ? '' : `, asked to be ${s.want}`}`,
+      text: `${s.state === 'error' ? 'in error' : s.state}${awakeAt}${why}${s.want === null ? '' : `, asked to be ${s.want}`}`,
     };
   }
   if (s.want !== null) return { kind: 'request', text: `asked to be ${s.want}: takes nothing more` };

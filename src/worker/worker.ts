@@ -29,6 +29,8 @@ export interface WorkerOptions {
   idleMs: number | null;
   timeLimitMs: number | null;
   hours: Hours | null;
+  /** The same as it was given. */
+  hoursText?: string;
   gate: string | null;
   pre: string | null;
   post: string | null;

@@ -379,8 +379,10 @@ describe('hours', () => {
 
   it('C11: outside its hours a worker is asleep, within them awake', async () => {
     const farm = await makeFarm();
-    await farm.worker(['--name', 'off', '--hours', `${at(120)}-${at(180)}`]);
+    const hours = `${at(120)}-${at(180)}`;
+    await farm.worker(['--name', 'off', '--hours', hours]);
     await is(farm, 'off', 'asleep');
+    expect(await farm.ok(['why', await farm.submit('--', 'true')])).toContain(`off: asleep (its hours: ${hours})`);
     await farm.worker(['--name', 'on', '--hours', `${at(-60)}-${at(60)}`]);
     await is(farm, 'on', 'awake');
   });

@@ -99,6 +99,8 @@ describe('why a worker leaves a task', () => {
   it('what lasts is told before what passes', () => {
     expect(text(sight({ state: 'asleep' }), { queue: 'other' })).toBe('does not serve queue other (serves default)');
     expect(text(sight({ state: 'asleep' }), PLAIN)).toBe('asleep');
+    const hours = { file: { settings: { hours: '22:00-06:00' } } };
+    expect(text(sight({ state: 'asleep', ...hours }), PLAIN)).toBe('asleep (its hours: 22:00-06:00)');
     expect(text(sight({ state: 'asleep', want: 'awake' }), PLAIN)).toBe('asleep, asked to be awake');
   });
 

@@ -45,7 +45,7 @@ export const starting: StateModule = {
       restartExitCode: options.restartExitCode,
       settings: {
         gate: options.gate,
-        hours: options.hours === null ? null : 'set',
+        hours: options.hoursText ?? null,
         maxTasks: options.maxTasks,
         untilEmpty: options.untilEmpty,
         timeLimitMs: options.timeLimitMs,
