@@ -1,7 +1,8 @@
 /**
  * Faults asked for by the environment, for tests that drive the built program: `TQ_FAULT=die-before:17` kills the process
  * instead of its 17th mutating file call, `die-after:17` right after it, `fail:ENOSPC:rename:3` fails renames from the
- * third on, `fail-some:ENOSPC:create:3:9` creations 3 to 9, `lose:ENOENT:rename:3` does the third and says that it failed.
+ * third on, `fail-some:ENOSPC:create:3:9` creations 3 to 9, `fail-some:EIO:append@/runs/:3:9` what is appended to files below `runs/`,
+ * `lose:ENOENT:rename:3` does the third and says that it failed.
  * Without the variable nothing here runs.
  */
 import type { Fault, FaultHook, FsOp } from './fsx.ts';
@@ -22,7 +23,9 @@ export function faultsFromEnv(env: Record<string, string | undefined>): FaultHoo
   }
   if (kind === 'fail-some') {
     const [from, to] = [Number(c), Number(text.split(':')[4])];
-    return (op): Fault | undefined => (op === b && ++seen >= from && seen <= to ? { kind: 'before', code: a ?? 'EIO' } : undefined);
+    const [wanted, part = ''] = (b ?? '').split('@');
+    return (op, path): Fault | undefined =>
+      op === wanted && path.includes(part) && ++seen >= from && seen <= to ? { kind: 'before', code: a ?? 'EIO' } : undefined;
   }
   if (kind === 'fail' || kind === 'lose') {
     const from = Number(c ?? '1');

@@ -14,7 +14,7 @@ import { shelvesOf } from '../queue/shelves.ts';
 import { bell } from '../queue/signal.ts';
 import { parseSession } from '../queue/session.ts';
 import { isOther, openTail, type Tail } from '../queue/tail.ts';
-import type { System } from '../system.ts';
+import { giveMemoryBack, type System } from '../system.ts';
 import { indexFrom, numberAt } from '../task/array.ts';
 import type { StatusWord } from '../task/farm.ts';
 import { stateOfAll } from '../task/many.ts';
@@ -63,6 +63,8 @@ const WORKERS = 15;
 const NETWORK_WORKERS = 1;
 /** On a local disk all of them are looked at once, up to this many. */
 const MOST_AT_FIRST = 500;
+/** Directories that are read until what they held is forgotten; of a thousand names each. */
+const STEPS_IN_MEMORY = 80;
 /** Directories in which something was seen to change, each time. */
 const CHANGED = 24;
 const NETWORK_CHANGED = 1;
@@ -281,6 +283,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   /** The first round through everything, in slices. */
   const countAll = async (): Promise<void> => {
     let stop = system.monotonic() + SLICE_MS;
+    let steps = 0;
     while (!phase.closed) {
       try {
         if (!(await tree.step())) break;
@@ -288,6 +291,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
         unreachableSince ??= system.now();
         await sleep(PACE_MS);
       }
+      // A million names are read here, and none of them is kept.
+      if (++steps % STEPS_IN_MEMORY === 0) giveMemoryBack();
       if (system.monotonic() < stop) continue;
       await breathe();
       stop = system.monotonic() + SLICE_MS;
@@ -301,6 +306,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     endings.tasks(endedTasks(), system.monotonic());
     phase.complete = true;
     shelves.save();
+    giveMemoryBack();
   };
 
   // --- counts

@@ -71,7 +71,10 @@ function timed(args) {
 async function watching() {
   const watcher = path.join(root, 'test/bench/watch-top.mjs');
   const run = (ms) => {
-    const child = spawn('bun', [watcher, dir, String(ms)], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(path.join(root, 'node_modules/.bin/bun'), [watcher, dir, String(ms)], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let text = '';
     child.stdout.on('data', (part) => (text += part));
     return new Promise((resolve, reject) =>

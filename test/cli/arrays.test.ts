@@ -525,7 +525,7 @@ describe('state and recovery', () => {
     const farm = await makeFarm();
     const id = await farm.submit('--array', '1-80', ...sh('echo {} >> ran'));
     // With one slot begin and end take turns in a journal: from some end on nothing can be written any more.
-    const w = await farm.worker(['--name', 'w', '-j', '1'], { env: { TQ_FAULT: 'fail-some:EIO:append:40:999999' } });
+    const w = await farm.worker(['--name', 'w', '-j', '1'], { env: { TQ_FAULT: 'fail-some:EIO:append@/runs/:40:999999' } });
     await until(
       () => w.stderr().includes('cannot be recorded'),
       () => 'an end cannot be written',
