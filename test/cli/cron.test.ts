@@ -45,7 +45,10 @@ function notes(farm: Farm, id: string): Note[] {
     .readdirSync(dir)
     .filter((name) => name.endsWith('.json'))
     .toSorted()
-    .map((name) => JSON.parse(fs.readFileSync(path.join(dir, name), 'utf8')) as Note);
+    .map((name) => fs.readFileSync(path.join(dir, name), 'utf8'))
+    // One that is being written is there a moment before what it says.
+    .filter((text) => text.endsWith('\n'))
+    .map((text) => JSON.parse(text) as Note);
 }
 
 async function countOf(farm: Farm, name: string): Promise<number> {
