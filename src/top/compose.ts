@@ -12,7 +12,7 @@ import type { Counts } from '../task/many.ts';
 import { clockTime, relative } from '../task/moments.ts';
 import { isTerminal, STATES, TERMINAL, type State } from '../task/types.ts';
 import type { Files, Known, Past } from './files.ts';
-import type { Row } from './model.ts';
+import { EMPTY_ROW, type Row } from './model.ts';
 import type { Ref } from './rows.ts';
 
 /** What rows are made from. */
@@ -165,24 +165,6 @@ function groupRow(ref: Ref & { kind: 'group' }, counts: Counts, one: Known | nul
     isFolded: true,
   };
 }
-
-const EMPTY_ROW = {
-  name: null,
-  queue: null,
-  group: null,
-  priority: null,
-  user: null,
-  worker: null,
-  attempt: 0,
-  startedAt: null,
-  endedAt: null,
-  info: '',
-  percent: null,
-  message: null,
-  counts: null,
-  depth: 0,
-  isFolded: null,
-} as const;
 
 export function ended(counts: Counts): number {
   return TERMINAL.reduce((n, state) => n + (counts[state] ?? 0), 0);

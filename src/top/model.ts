@@ -1,5 +1,5 @@
 /**
- * What the live view shows: plain data that the store fills from the queue and the view draws. Nothing here reads or writes anything.
+ * What the live view shows: plain data that the store fills from the queue and the view draws.
  */
 import type { StatusWord } from '../task/farm.ts';
 import type { State } from '../task/types.ts';
@@ -33,6 +33,25 @@ export interface Row {
   depth: 0 | 1 | 2;
   isFolded: boolean | null;
 }
+
+/** What is known of a row before anything is. */
+export const EMPTY_ROW = {
+  name: null,
+  queue: null,
+  group: null,
+  priority: null,
+  user: null,
+  worker: null,
+  attempt: 0,
+  startedAt: null,
+  endedAt: null,
+  info: '',
+  percent: null,
+  message: null,
+  counts: null,
+  depth: 0,
+  isFolded: null,
+} as const;
 
 export interface WorkerRow {
   name: string;

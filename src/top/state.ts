@@ -11,7 +11,7 @@ import { layoutOf, listRows, textColumns, textRows, type Layout } from './layout
 import { appendLog, findLine, NO_LOG, topOfEnd, type LogText } from './log-lines.ts';
 import { detailLines, workerLines } from './details.ts';
 import { DIM, span, textOf, type Line } from './text.ts';
-import type { Ask, Column, Row, Snapshot, WorkerRow } from './model.ts';
+import { EMPTY_ROW, type Ask, type Column, type Row, type Snapshot, type WorkerRow } from './model.ts';
 
 export type WorkerColumn = 'name' | 'state' | 'slots' | 'load' | 'seen' | 'runs';
 export const WORKER_COLUMNS: readonly WorkerColumn[] = ['name', 'state', 'slots', 'load', 'seen', 'runs'];
@@ -725,25 +725,11 @@ function targetsOf(ui: Ui): Row[] {
 /** One that is not in the list now. */
 function bare(id: string, state: string): Row {
   return {
+    ...EMPTY_ROW,
     kind: 'task',
     id,
     state: (state === '' ? 'queued' : state) as TaskState, // a word that tq itself printed
-    name: null,
-    queue: null,
-    group: null,
-    priority: null,
-    user: null,
-    worker: null,
-    attempt: 0,
     submittedAt: 0,
-    startedAt: null,
-    endedAt: null,
-    info: '',
-    percent: null,
-    message: null,
-    counts: null,
-    depth: 0,
-    isFolded: null,
   };
 }
 

@@ -41,14 +41,16 @@ interface Note {
 
 function notes(farm: Farm, id: string): Note[] {
   const dir = path.join(farm.queue, 'cron', id);
-  return fs
-    .readdirSync(dir)
-    .filter((name) => name.endsWith('.json'))
-    .toSorted()
-    .map((name) => fs.readFileSync(path.join(dir, name), 'utf8'))
-    // One that is being written is there a moment before what it says.
-    .filter((text) => text.endsWith('\n'))
-    .map((text) => JSON.parse(text) as Note);
+  return (
+    fs
+      .readdirSync(dir)
+      .filter((name) => name.endsWith('.json'))
+      .toSorted()
+      .map((name) => fs.readFileSync(path.join(dir, name), 'utf8'))
+      // One that is being written is there a moment before what it says.
+      .filter((text) => text.endsWith('\n'))
+      .map((text) => JSON.parse(text) as Note)
+  );
 }
 
 async function countOf(farm: Farm, name: string): Promise<number> {
