@@ -34,6 +34,9 @@ const ELEMENTS = 1000;
 /** What an idle worker may cost at each poll. */
 const CALLS_PER_POLL = 15;
 const POLLS = 8;
+/** And the live view in a second. */
+const CALLS_OF_TOP = 8;
+const TOP_S = 20;
 const MEASURED = 40;
 /** The guests' clocks agree to within this, s. */
 const CLOCKS_S = 0.05;
@@ -181,6 +184,16 @@ async function measureIdle() {
     `C14: an idle worker costs at most ${CALLS_PER_POLL} calls a poll, with ${TASKS} tasks in another queue`,
     idle.toFixed(1),
   );
+}
+
+/** The live view on a terminal that nobody sees, when it has counted everything. */
+async function measureTop() {
+  const top = `TERM=xterm-256color script -qfc '${TQ} top -D ${QUEUE}' /dev/null`;
+  await must('c1', `(sleep 120 | ${top} > /tmp/top.out 2>&1 & echo $! > /tmp/top.pid); sleep 20`);
+  const perSecond = (await calls('c1', `sleep ${TOP_S}`)) / TOP_S;
+  const seen = await must('c1', `pkill -TERM -f 'tq-smoke top'; sleep 1; grep -c 'queued' /tmp/top.out`);
+  say(`      NFSv${version}: calls per second of the live view while nothing changes: ${perSecond.toFixed(1)}`);
+  check(Number(seen) > 0 && perSecond <= CALLS_OF_TOP, `K10: tq top costs at most ${CALLS_OF_TOP} calls a second`, perSecond.toFixed(1));
 }
 
 async function submitAll() {
@@ -333,6 +346,7 @@ async function smoke() {
     await must('c1', `${TQ} init ${MEASURED_QUEUE} --lease ${LEASE_S}s`);
     const ids = await submitAll();
     await measureIdle();
+    await measureTop();
     await measure();
     await withFaults();
     await judge(ids);
