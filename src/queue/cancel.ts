@@ -115,9 +115,8 @@ export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state
 /** Creates the request beside the running entry. False: the session is gone, or the entry left it: look for the task again. */
 async function askToCancel(q: Queue, session: string, id: string, n: number, request: CancelRequest): Promise<boolean> {
   const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
-  const text = `${JSON.stringify(request)}\n`;
   try {
-    await q.fsx.create(path, text);
+    await createRequest(q, path, request);
   } catch (error) {
     const code = errnoOf(error);
     if (isGone(error)) return false;
@@ -128,6 +127,17 @@ async function askToCancel(q: Queue, session: string, id: string, n: number, req
   await ring(q);
   // An entry that left before the request came is looked for again; the request stays behind and is carried on or dropped.
   return nameIsThere(q, q.lay.session(session), entryName(id, n));
+}
+
+/** On a full disk the request alone: one that says nothing needs no space, and what fills the disk may be this very task. */
+export async function createRequest(q: Queue, path: string, request: CancelRequest): Promise<void> {
+  try {
+    await q.fsx.create(path, `${JSON.stringify(request)}\n`);
+  } catch (error) {
+    const code = errnoOf(error);
+    if ((code !== 'ENOSPC' && code !== 'EDQUOT') || request.now || request.reason !== null) throw error;
+    await q.fsx.create(path, '');
+  }
 }
 
 /** False: the request that was there is gone, and its entry with it. */

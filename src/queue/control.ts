@@ -17,7 +17,7 @@ import { readTaskAt } from './outcome.ts';
 import { lastResult, readMark } from './result.ts';
 import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
-import { createOnce, move, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { createOnce, move, publish, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { timedPlace } from './task-file.ts';
 import { readWhy, writeWhy } from './why.ts';
@@ -41,7 +41,8 @@ async function locateOrPart(
 }
 
 export function wrongState(id: string, state: State, wish: string): TqError {
-  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint: `tq show ${id}` });
+  const hint = wish === 'remove' ? `to cancel it first: tq rm --force ${id}` : `tq show ${id}`;
+  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint });
 }
 
 function keepsMoving(id: string, wish: string): TqError {
@@ -293,7 +294,7 @@ export async function addNote(q: Queue, id: string, by: By, text: string): Promi
   await mkdirp(q.fsx, dir);
   const at = await serverNow(q);
   const note: Note = { at, by, text };
-  await createOnce(q, `${dir}/${Math.floor(at).toString().padStart(14, '0')}.${randomText(6)}.json`, `${JSON.stringify(note)}\n`);
+  await publish(q, `${dir}/${Math.floor(at).toString().padStart(14, '0')}.${randomText(6)}.json`, `${JSON.stringify(note)}\n`);
 }
 
 export async function readNotes(q: Queue, id: string): Promise<Note[]> {

@@ -116,6 +116,40 @@ describe('cancel', () => {
     expect((await farm.show(id)).attempts.at(-1)?.outcome).toBe('canceled');
   });
 
+  it('E2 I15: on a full disk a running task can be canceled still; what does not fit is refused as a whole', async () => {
+    const farm = await makeFarm();
+    await farm.worker();
+    const id = await farm.submit('--grace', '100ms', ...gate('g'));
+    await farm.reaches(id, 'running');
+    const now = await farm.tq(['cancel', '--now', id], { env: { TQ_FAULT: 'fail:ENOSPC:create:1' } });
+    expect([now.code, now.stdout]).toEqual([4, '']);
+    expect(now.stderr).toMatch(/no space left: .*\.cancel/);
+    await isState(farm, id, 'running');
+    expect(await farm.ok(['cancel', '--wait', id], { env: { TQ_FAULT: 'fail-some:ENOSPC:create:1:1' } })).toBe(`${id}\n`);
+    await isState(farm, id, 'canceled');
+  });
+
+  it('E2 I15: a request or a note that could not be written in full is not there at all', async () => {
+    const farm = await makeFarm();
+    await farm.worker();
+    const id = await farm.submit('--grace', '100ms', ...gate('g'));
+    const { file } = await farm.reaches(id, 'running');
+    const before = filesWith(farm.queue, id);
+    for (const verb of [
+      ['cancel', id],
+      ['note', id, 'a remark'],
+    ]) {
+      // Files can be made, and nothing be written to them.
+      const line = `trap '' XFSZ; ulimit -f 0; "$0" "$@" 2>&1`;
+      const ran = spawnSync('sh', ['-c', line, TQ, ...verb], { env: { ...process.env, TQ_DIR: farm.queue }, encoding: 'utf8' });
+      expect(ran.stdout).toMatch(/EFBIG: \//);
+    }
+    // An empty directory of notes says nothing.
+    expect(filesWith(farm.queue, id).filter((name) => name !== `notes/${id}`)).toEqual(before);
+    expect(fs.existsSync(file)).toBe(true);
+    expect((await farm.show(id)).notes).toEqual([]);
+  });
+
   it('E2: --wait of a task that ends otherwise exits 5', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--', 'true');
