@@ -1,7 +1,8 @@
 /** The verbs that change tasks, from outside: in every state, racing workers and each other, and without any worker. */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { filesWith, placesOf, put, treeOf } from '../helpers/files.ts';
 import { isThere, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
@@ -801,6 +802,13 @@ describe('inside a task', () => {
     }
     expect(fs.readdirSync(farm.dir).filter((name) => name.startsWith('p'))).toEqual(['p']);
     expect((await farm.tq(['snooze', 'soon'], { env: { TQ_SNOOZE_FILE: file } })).code).toBe(2);
+    const pipe = path.join(farm.dir, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const reader = spawn('cat', [pipe], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const read = text(reader.stdout);
+    await farm.ok(['progress', '7'], { env: { TQ_PROGRESS_FILE: pipe } });
+    expect(await read).toBe('7\n');
+    expect(fs.statSync(pipe).isFIFO()).toBe(true);
   });
 });
 
