@@ -2,7 +2,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { text } from 'node:stream/consumers';
+import { text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { filesWith, placesOf, put, treeOf } from '../helpers/files.ts';
 import { isThere, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
@@ -805,7 +805,7 @@ describe('inside a task', () => {
     const pipe = path.join(farm.dir, 'pipe');
     execFileSync('mkfifo', [pipe]);
     const reader = spawn('cat', [pipe], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const read = text(reader.stdout);
+    const read = textOf(reader.stdout);
     await farm.ok(['progress', '7'], { env: { TQ_PROGRESS_FILE: pipe } });
     expect(await read).toBe('7\n');
     expect(fs.statSync(pipe).isFIFO()).toBe(true);

@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { text } from 'node:stream/consumers';
+import { text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import type { TaskView } from '../../src/queue/read.ts';
 import { header, padding } from '../../src/queue/tar.ts';
@@ -306,7 +306,7 @@ describe('two at once, and one that dies', () => {
     const [pipe, link, real] = ['pipe', 'link', 'real.tar'].map((name) => path.join(farm.dir, name));
     execFileSync('mkfifo', [pipe!]);
     const reader = spawn('tar', ['-tf', pipe!], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const read = text(reader.stdout);
+    const read = textOf(reader.stdout);
     await farm.ok(['export', pipe!]);
     expect(await read).toContain('tq-export-end.json');
     expect(fs.statSync(pipe!).isFIFO()).toBe(true);

@@ -208,6 +208,20 @@ describe('trouble with the disk', () => {
   });
 });
 
+describe('what a worker says', () => {
+  it('I14 I15: while the records of attempts cannot be written it says so once, not at every poll', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    const w = await farm.worker(['--name', 'w1'], { env: { TQ_FAULT: 'fail-some:EACCES:mkdir@/runs/:1:40' } });
+    await farm.reaches(id, 'done');
+    await w.stop();
+    const said = w.stderr().split('\n');
+    expect(said.filter((line) => line.includes('EACCES')).length).toBeGreaterThan(0);
+    expect(said.filter((line) => line.includes('given back')).length).toBeLessThanOrEqual(1);
+    expect(said.length).toBeLessThan(12);
+  });
+});
+
 describe('proof', () => {
   it('I3: a clean exit hands everything back whatever the lease', async () => {
     const farm = await makeFarm({ lease: 3_600_000 });
