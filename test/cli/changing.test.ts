@@ -672,6 +672,8 @@ describe('selecting', () => {
     await isState(farm, held, 'held');
     await isState(farm, other, 'queued');
     expect(lines(await farm.ok(['rm', '-l', 'x=1'])).toSorted()).toEqual(wanted);
+    const none = await farm.tq(['retry', '@all']);
+    expect([none.code, none.stdout, none.stderr]).toEqual([3, '', expect.stringContaining('tq retry: no task matches')]);
   });
 
   it('E12: on a terminal many are asked about, and only a yes does it', async () => {
