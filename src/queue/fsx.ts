@@ -167,7 +167,7 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
       try {
         return network ? await slow() : sync();
       } catch (error) {
-        throw withPath(error, path);
+        throw located(error, path);
       }
     };
     if (fault === undefined) return run();
@@ -600,6 +600,12 @@ function openOrCreate(path: string): number {
   return fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_CREAT, 0o666);
 }
 
+/** What went wrong with an open file does not say with which one. */
+function located(error: unknown, path: string): unknown {
+  if (errnoOf(error) !== undefined && !('path' in (error as Error))) Object.assign(error as Error, { path });
+  return error;
+}
+
 function writeAll(fd: number, data: string | Uint8Array): void {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
   let at = 0;
@@ -628,13 +634,6 @@ function info(s: fs.Stats): FileInfo {
 
 function errno(code: string, op: string, path: string): Error {
   return Object.assign(new Error(`${code}: injected, ${op} '${path}'`), { code, syscall: op, path });
-}
-
-/** A call on an open file fails without a name. */
-function withPath(error: unknown, path: string): unknown {
-  if (!(error instanceof Error) || errnoOf(error) === undefined || ('path' in error && typeof error.path === 'string')) return error;
-  error.message += ` '${path}'`;
-  return Object.assign(error, { path });
 }
 
 function die(): never {

@@ -193,7 +193,7 @@ describe('run', () => {
     expect(await said('--', 'sh', '-c', 'exit 3')).toEqual([3, '']);
     expect(await said('--timeout', '100ms', '--', 'sleep', '60')).toEqual([1, 'failed: timeout after 100ms']);
     expect(await said('--', './nosuch')).toEqual([127, `failed: program not found: ./nosuch (from ${farm.dir})`]);
-    expect(await said('--', 'sh', '-c', 'kill -9 $$')).toEqual([137, 'failed: killed by SIGKILL']);
+    expect(await said('--', 'sh', '-c', 'kill -9 $$')).toEqual([137, '']);
     const running = farm.start(['run', '-n', 'mine', '--grace', '100ms', '--', 'sleep', '60']);
     await until(
       async () => (await farm.ok(['ls', '-n', 'mine', '-s', 'running', '-o', 'id', '--no-header'])) !== '',
@@ -203,6 +203,13 @@ describe('run', () => {
     const ended = await running.ended;
     expect(ended.code).toBe(1);
     expect(ended.stderr).toMatch(/^tq: [0-9a-z]+ canceled: enough\n$/);
+    const between = farm.start(['run', '-n', 'again', '--retries', '1', '--backoff', 'fixed:1h', '--', 'false']);
+    await until(
+      async () => (await farm.ok(['ls', '-n', 'again', '-s', 'delayed', '-o', 'id', '--no-header'])) !== '',
+      () => 'it waits for its next try',
+    );
+    await farm.ok(['cancel', '-n', 'again']);
+    expect((await between.ended).stderr).toMatch(/^tq: [0-9a-z]+ canceled/);
   });
 
   it('A11: goes on over retries until the task ends', async () => {
