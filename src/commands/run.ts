@@ -152,8 +152,8 @@ function handOn(stream: 'stdout' | 'stderr', piece: Uint8Array): boolean {
 async function codeOf({ io }: Pick<Ctx, 'io'>, q: Queue, id: string): Promise<number> {
   const view = await viewTask(q, id);
   if (view === undefined) throw new TqError('NOT_FOUND', `${id} was removed before its end was seen`);
-  if (view.array === null && view.state !== 'done' && !OWN_ENDS.has(view.attempts.at(-1)?.outcome ?? ''))
-    io.err(`tq: ${id} ${stateAndReason(view)}`);
+  const own = view.state === 'done' || (view.state === 'failed' && OWN_ENDS.has(view.attempts.at(-1)?.outcome ?? ''));
+  if (view.array === null && !own) io.err(`tq: ${id} ${stateAndReason(view)}`);
   return ownCode(view);
 }
 

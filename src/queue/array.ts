@@ -432,7 +432,6 @@ export async function cancelElements(
       const name = cancelName(pieceId(id, from, to), piece.at.n);
       asked = true;
       try {
-        // Never with its directory: that would undo a burial.
         const { createRequest } = await import('./cancel.ts');
         await createRequest(q, `${q.lay.session(piece.at.place.session)}/${name}`, request);
       } catch (error) {

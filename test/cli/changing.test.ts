@@ -124,7 +124,7 @@ describe('cancel', () => {
     await farm.reaches(id, 'running');
     const now = await farm.tq(['cancel', '--now', id], { env: { TQ_FAULT: 'fail:ENOSPC:create:1' } });
     expect([now.code, now.stdout]).toEqual([4, '']);
-    expect(now.stderr).toMatch(/no space left: .*\.cancel/);
+    expect(now.stderr).toMatch(/no space left: \/.+/);
     await isState(farm, id, 'running');
     expect(await farm.ok(['cancel', '--wait', id], { env: { TQ_FAULT: 'fail-some:ENOSPC:create:1:1' } })).toBe(`${id}\n`);
     await isState(farm, id, 'canceled');
