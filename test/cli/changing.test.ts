@@ -406,6 +406,21 @@ describe('retry', () => {
     expect(Date.parse(view.notBefore!)).toBeGreaterThanOrEqual(asked + 299_000);
   });
 
+  it('E7: a worker that failed it may take it again at once, while another one could but is busy', async () => {
+    const farm = await makeFarm();
+    await farm.worker(['--name', 'w2', '-j', '1']);
+    const busy = await farm.submit('--worker', 'w2', ...gate('g'));
+    await farm.reaches(busy, 'running');
+    await farm.worker(['--name', 'w1', '-j', '1']);
+    const id = await farm.submit('-g', 'G', '--', 'test', '-e', 'ok');
+    await farm.reaches(id, 'failed');
+    open(farm, 'ok');
+    await farm.ok(['retry', '-g', 'G', '--failed']);
+    // Sooner than the minute for which a retry of its own would leave it to others.
+    expect((await farm.reaches(id, 'done')).attempts.map((a) => a.worker)).toEqual(['w1', 'w1']);
+    open(farm, 'g');
+  });
+
   it('E7: by group and --failed, done ones keep their end', async () => {
     const farm = await makeFarm();
     await farm.worker();
