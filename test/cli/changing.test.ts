@@ -494,6 +494,8 @@ describe('set', () => {
     expect(lines(fs.readFileSync(path.join(farm.dir, 'order'), 'utf8'))).toEqual(['2', '0']);
     await farm.ok(['set', ids[1]!, '--in', DAY]);
     await isState(farm, ids[1]!, 'delayed');
+    // It was claimed by the verb, never run.
+    expect(await farm.ok(['why', ids[1]!])).toMatch(/is delayed until .*, not before then\n/);
     expect((await farm.tq(['doctor'])).code).toBe(0);
   });
 
