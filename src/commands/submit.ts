@@ -101,7 +101,8 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
     const own = scriptFlags(scriptText.toString('utf8'), flags.script === '-' ? '--script' : flags.script!);
     flags = mergeFlags(own, { ...flags }, SUBMIT_FLAGS) as SubmitFlags;
   }
-  if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
+  const readers = READERS.filter((name) => flags[name] === '-').map((name) => `--${name} '-'`);
+  if (readers.length > 1) throw usage(`${readers[0]} and ${readers[1]} cannot both read standard input`);
   const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
   const many = manyFlags(flags) ? (await import('./items.ts')).manyOf(flags, system) : undefined;
   const draft = buildTask(flags, {
@@ -130,6 +131,9 @@ function manyFlags(flags: SubmitFlags): boolean {
 }
 
 const MANY_FLAGS = ['array', 'each', 'each-json', 'each-csv', 'param', 'each-worker', 'max-fails'] as const;
+
+/** There is one standard input. */
+const READERS = ['script', 'stdin', 'each', 'each-json', 'each-csv'] as const;
 
 function readNamed(file: string, flag: string, system: System): Buffer {
   if (file === '-') return system.readStdin();

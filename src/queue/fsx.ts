@@ -133,6 +133,8 @@ async function createAsync(path: string, data: string | Uint8Array, o: CreateOpt
 }
 
 const PROBE = '.p.';
+/** A named pipe that somebody put in the place of a file is empty, and not waited for. */
+const READ = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK;
 /** How often a directory is made again whose parent goes away under its feet. */
 const MKDIR_LOOKS = 8;
 
@@ -142,7 +144,13 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
 
   /** Runs one call under the fault hook. `sync` is the local form, `slow` the pooled one. */
   async function call<T>(op: FsOp, path: string, target: string | undefined, sync: () => T, slow: () => Promise<T>): Promise<T> {
-    const run = network ? slow : async () => sync();
+    const run = async (): Promise<T> => {
+      try {
+        return network ? await slow() : sync();
+      } catch (error) {
+        throw located(error, path);
+      }
+    };
     if (fault === undefined) return run();
     const f = await fault(op, path, target, run);
     if (f === undefined) return run();
@@ -326,16 +334,16 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         'read',
         path,
         undefined,
-        () => fs.readFileSync(path, 'utf8'),
-        () => p.readFile(path, 'utf8'),
+        () => fs.readFileSync(path, { encoding: 'utf8', flag: READ }),
+        () => p.readFile(path, { encoding: 'utf8', flag: READ }),
       ),
     readBytes: (path) =>
       call(
         'read',
         path,
         undefined,
-        () => fs.readFileSync(path),
-        () => p.readFile(path),
+        () => fs.readFileSync(path, { flag: READ }),
+        () => p.readFile(path, { flag: READ }),
       ),
     list: async (path, all = false) => {
       let names: string[];
@@ -583,6 +591,12 @@ function isJunk(name: string): boolean {
 
 function openOrCreate(path: string): number {
   return fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_CREAT, 0o666);
+}
+
+/** What went wrong with an open file does not say with which one. */
+function located(error: unknown, path: string): unknown {
+  if (errnoOf(error) !== undefined && !('path' in (error as Error))) Object.assign(error as Error, { path });
+  return error;
 }
 
 function writeAll(fd: number, data: string | Uint8Array): void {
