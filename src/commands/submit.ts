@@ -73,7 +73,7 @@ export type Submitter = System & { readonly defaults?: SubmitFlags };
 /** The queue, whose settings have a say in what the flags mean. Where it cannot be opened, what is wrong with the flags is said first. */
 export async function queueFor(ctx: Pick<Ctx, 'queue'>, check: () => Promise<unknown>): Promise<Queue> {
   try {
-    return await ctx.queue();
+    return await ctx.queue(check);
   } catch (error) {
     await check();
     throw error;

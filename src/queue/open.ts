@@ -69,9 +69,10 @@ export function findQueue(options: { flag?: string | undefined; env: Record<stri
   return { dir: path.join(base, 'tq', 'default'), source: 'default' };
 }
 
-/** Opens a queue that was found; only the default one is made on first use (mode 0700). */
-export async function openFound(found: Found, options: FsxOptions = {}): Promise<Queue> {
+/** Opens a queue that was found; only the default one is made on first use (mode 0700), unless `check` throws. */
+export async function openFound(found: Found, options: FsxOptions = {}, check?: () => Promise<unknown>): Promise<Queue> {
   if (found.source === 'default' && !fs.existsSync(`${found.dir}/tq.json`)) {
+    await check?.();
     await initQueue(found.dir, { shared: false, leaseMs: null }, options);
   }
   return openQueue(found.dir, options);
