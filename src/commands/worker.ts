@@ -18,6 +18,7 @@ import { gpusHere, memoryHere } from '../worker/resources.ts';
 import { pollOf } from '../worker/settings.ts';
 import { selfCommand } from '../worker/self.ts';
 import type { WorkerOptions } from '../worker/worker.ts';
+import { DRY_RUN_FLAG } from './flags/filter.ts';
 import { ALL_FLAG, NOW_FLAG, WORKER_FLAGS } from './flags/worker.ts';
 import { defineCommand, type FlagsOf } from './spec.ts';
 
@@ -67,7 +68,7 @@ export const command = defineCommand({
       summary: 'let a worker take tasks again',
       examples: [{ command: 'tq worker wake node1', text: '' }],
       args: WORKERS,
-      flags: ALL_FLAG,
+      flags: { ...ALL_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).wake(ctx),
     }),
     defineCommand({
@@ -75,7 +76,7 @@ export const command = defineCommand({
       summary: 'let a worker finish what it runs and take nothing more',
       examples: [{ command: 'tq worker sleep --all --for 30m', text: 'everybody, for half an hour' }],
       args: WORKERS,
-      flags: { ...ALL_FLAG, ...NOW_FLAG, for: { value: 'D', help: 'wake up by itself after this long' } },
+      flags: { ...ALL_FLAG, ...NOW_FLAG, ...DRY_RUN_FLAG, for: { value: 'D', help: 'wake up by itself after this long' } },
       run: async (ctx) => (await import('./worker-ask.ts')).sleep(ctx),
     }),
     defineCommand({
@@ -83,7 +84,7 @@ export const command = defineCommand({
       summary: 'let a worker finish what it runs and leave',
       examples: [{ command: 'tq worker stop --now node1', text: 'hands back what it runs' }],
       args: WORKERS,
-      flags: { ...ALL_FLAG, ...NOW_FLAG },
+      flags: { ...ALL_FLAG, ...NOW_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).stop(ctx),
     }),
     defineCommand({
@@ -91,7 +92,7 @@ export const command = defineCommand({
       summary: 'let a worker exit with its restart code',
       examples: [{ command: 'tq worker restart node1', text: 'its supervisor starts it again' }],
       args: WORKERS,
-      flags: { ...ALL_FLAG, ...NOW_FLAG },
+      flags: { ...ALL_FLAG, ...NOW_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).restart(ctx),
     }),
     defineCommand({
@@ -99,7 +100,7 @@ export const command = defineCommand({
       summary: 'forget an offline worker',
       examples: [{ command: 'tq worker rm node1', text: '' }],
       args: WORKERS,
-      flags: ALL_FLAG,
+      flags: { ...ALL_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).remove(ctx),
     }),
   ],
