@@ -255,6 +255,30 @@ describe('requests', () => {
     expect((await farm.show(long)).attempts[0]!.outcome).toBe('preempted');
   });
 
+  it('A6 C5: what a request would be is told without asking, and refused alike', async () => {
+    const farm = await makeFarm();
+    for (const name of ['w1', 'w2']) await farm.worker(['--name', name]);
+    const dry = async (...words: string[]): Promise<unknown> => JSON.parse(await farm.ok(['worker', ...words, '--dry-run']));
+    expect(await dry('sleep', '--all', '--now')).toEqual([
+      { worker: 'w1', want: 'asleep now' },
+      { worker: 'w2', want: 'asleep now' },
+    ]);
+    expect(await dry('stop', 'w2')).toEqual([{ worker: 'w2', want: 'offline' }]);
+    // It is awake, and nothing else was asked of it.
+    expect(await dry('wake', 'w1')).toEqual([{ worker: 'w1', want: null }]);
+    expect((await farm.tq(['worker', 'restart', 'w1', '--dry-run'])).code).toBe(5);
+    expect((await farm.tq(['worker', 'rm', 'w1', '--dry-run'])).code).toBe(5);
+    for (const name of ['w1', 'w2']) expect(fs.existsSync(want(farm, name))).toBe(false);
+    expect((await rows(farm)).map((r) => [r.state, r.want])).toEqual([
+      ['awake', null],
+      ['awake', null],
+    ]);
+    await farm.ok(['worker', 'stop', 'w2']);
+    await is(farm, 'w2', 'offline');
+    expect(await farm.ok(['worker', 'rm', 'w2', '--dry-run'])).toBe('w2\n');
+    expect((await rows(farm)).length).toBe(2);
+  });
+
   it('C9: restart finishes and exits with its code; without one it is refused', async () => {
     const farm = await makeFarm();
     const w = await farm.worker(['--name', 'w1', '--restart-exit-code', '47']);
@@ -396,6 +420,23 @@ describe('hours', () => {
     const id = await farm.submit('--', 'true');
     await farm.reaches(id, 'done');
     expect((await row(farm, 'off')).state).toBe('awake');
+  });
+
+  it('A10: a list with an empty name, and a resource that has its own flag, are usage errors', async () => {
+    const farm = await makeFarm();
+    for (const [flag, text, ...words] of [
+      ['--queue', ''],
+      ['--queue', 'a,,b'],
+      ['--run-users', ''],
+      ['--pass-env', ','],
+      ['--resource', 'cpus=3', '--cpus 3'],
+      ['--resource', 'a b=1'],
+    ] as const) {
+      const ran = await farm.tq(['worker', `${flag}=${text}`]);
+      expect([ran.code, ran.stdout]).toEqual([2, '']);
+      for (const word of [flag, `'${text}'`, ...words]) expect(ran.stderr).toContain(word);
+    }
+    expect(await rows(farm)).toEqual([]);
   });
 
   it('A10: hours that mean nothing are a usage error', async () => {
