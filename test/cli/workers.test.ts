@@ -216,6 +216,33 @@ describe('requests', () => {
     await is(farm, 'w1', 'awake');
   });
 
+  it('C3 C7: asleep for a while ends at its time, also when the worker was started again meanwhile or only after it', async () => {
+    const farm = await makeFarm();
+    for (const late of [false, true]) {
+      const name = late ? 'late' : 'soon';
+      const first = await farm.worker(['--name', name]);
+      const wakesAt = Date.now() + 1500;
+      await farm.ok(['worker', 'sleep', name, '--for', '1500ms']);
+      await is(farm, name, 'asleep');
+      await first.stop();
+      if (late)
+        await until(
+          () => Date.now() > wakesAt + 100,
+          () => 'the time has passed',
+        );
+      await farm.worker(['--name', name]);
+      await is(farm, name, 'awake');
+      expect(Date.now()).toBeGreaterThan(wakesAt - 50);
+    }
+    // For good it stays asleep.
+    const last = await farm.worker(['--name', 'good']);
+    await farm.ok(['worker', 'sleep', 'good']);
+    await is(farm, 'good', 'asleep');
+    await last.stop();
+    await farm.worker(['--name', 'good']);
+    await is(farm, 'good', 'asleep');
+  });
+
   it('C7: a stop left over from before is dropped at the next start', async () => {
     const farm = await makeFarm();
     const first = await farm.worker(['--name', 'w1']);
@@ -420,6 +447,39 @@ describe('hours', () => {
     const id = await farm.submit('--', 'true');
     await farm.reaches(id, 'done');
     expect((await row(farm, 'off')).state).toBe('awake');
+  });
+
+  it('C12 C7: what a person asked against the hours holds over a restart, also when it was asked while it was offline', async () => {
+    const farm = await makeFarm();
+    const off = ['--name', 'off', '--hours', `${at(120)}-${at(180)}`];
+    const on = ['--name', 'on', '--hours', `${at(-60)}-${at(60)}`];
+    const first = await farm.worker(off);
+    await is(farm, 'off', 'asleep');
+    await farm.ok(['worker', 'wake', 'off']);
+    await is(farm, 'off', 'awake');
+    await first.stop();
+    const second = await farm.worker(off);
+    expect((await farm.reaches(await farm.submit('--', 'true'), 'done')).worker).toBe('off');
+    await second.stop();
+    // Other hours, other times.
+    const third = await farm.worker(['--name', 'off']);
+    expect((await farm.reaches(await farm.submit('--', 'true'), 'done')).worker).toBe('off');
+    await third.stop();
+
+    await (await farm.worker(on)).stop();
+    await farm.ok(['worker', 'sleep', 'on']);
+    const fourth = await farm.worker(on);
+    await is(farm, 'on', 'asleep');
+    // Said at its start; what its hours would do they would have done by its next look.
+    expect(fourth.stderr()).toContain('tq worker wake on');
+    await farm.submit('--', 'true');
+    const counter = (): string => fs.readFileSync(path.join(farm.queue, 'workers/on/heartbeat'), 'utf8').slice(0, 12);
+    const seen = Number(counter());
+    await until(
+      () => Number(counter()) > seen + 3,
+      () => 'it looks again',
+    );
+    expect((await row(farm, 'on')).state).toBe('asleep');
   });
 
   it('A10: a list with an empty name, and a resource that has its own flag, are usage errors', async () => {
