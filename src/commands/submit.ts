@@ -51,7 +51,7 @@ export const command = defineCommand({
       draft.after = await wholeParents(ctx, draft.after);
     }
     if (ctx.flags['dry-run'] === true) {
-      printJson(await preview(queue, draft), ctx.io);
+      await rehearse(ctx, queue, draft);
       return 0;
     }
     if (ctx.flags.follow === true) return (await import('./run.ts')).submitAndFollow(ctx, queue, draft);
@@ -66,6 +66,14 @@ export const command = defineCommand({
     return ctx.flags.wait === true ? (await import('./run.ts')).waitForIt(ctx, queue, id) : 0;
   },
 });
+
+/** `--dry-run`: the refusals of a submit, else the task as it would lie in the queue. */
+export async function rehearse({ io }: Pick<Ctx, 'io'>, q: Queue, draft: TaskDraft): Promise<void> {
+  const holder = draft.key === undefined ? undefined : await (await import('../queue/keys.ts')).rehearseKeyed(q, draft);
+  if (holder !== undefined)
+    io.err(`tq: ${holder} has this key: ${draft.onDup === 'replace' ? 'it would be canceled first' : 'it would stand for this task'}`);
+  printJson(await preview(q, draft), io);
+}
 
 /** The outside as one who submits has it: with what the settings of the queue say where a flag was not given. */
 export type Submitter = System & { readonly defaults?: SubmitFlags };

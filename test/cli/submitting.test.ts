@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { makeFarm, until, type Farm, type Ran } from '../helpers/tq.ts';
 
 /** Every file below a directory with its content, to see that nothing changed. */
 function snapshot(dir: string): Record<string, string> {
@@ -84,6 +84,32 @@ describe('ids and what is stored', () => {
     ) as Record<string, unknown>;
     expect(task).toMatchObject({ schema: 'tq.task/1', name: 'x', priority: 7, command: ['echo', 'a b'] });
     expect(snapshot(farm.queue)).toEqual(before);
+  });
+
+  it('A6 A7 A8: a dry run is refused as its submit would be, and tells who has the key', async () => {
+    const farm = await makeFarm();
+    const submit = (...flags: string[]): Promise<Ran> => farm.tq(['submit', '--dry-run', ...flags, '--', 'true']);
+    const id = await farm.submit('--hold', '--key', 'k', '--', 'true');
+    const lock = await farm.submit('--hold', '--lock-keys', String.raw`^\p{Lu}/`, '--', 'true');
+    const before = snapshot(farm.queue);
+    expect(await submit('--key', 'k', '--on-dup', 'error')).toMatchObject({
+      code: 5,
+      stdout: '',
+      stderr: expect.stringContaining(id) as string,
+    });
+    expect(await submit('--key', 'Ä/x')).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining(lock) as string });
+    for (const dup of ['ignore', 'replace']) {
+      const ran = await submit('--key', 'k', '--on-dup', dup);
+      expect([ran.code, JSON.parse(ran.stdout)]).toMatchObject([0, { key: 'k' }]);
+      expect(ran.stderr).toContain(id);
+    }
+    expect(await submit('--key', 'a/x')).toMatchObject({ code: 0, stderr: '' });
+    expect(await submit('--after', 'zzzzzzzzzzzz')).toMatchObject({ code: 3, stdout: '' });
+    expect(snapshot(farm.queue)).toEqual(before);
+    // And so is the submit itself.
+    expect((await farm.tq(['submit', '--key', 'Ä/x', '--', 'true'])).code).toBe(5);
+    expect(await farm.submit('--key', 'ä/x', '--', 'true')).not.toBe('');
+    expect((await farm.tq(['submit', '--lock-keys', '', '--', 'true'])).stderr).toContain("--lock-keys: empty: ''");
   });
 
   it('A6: a dry run says where the task would lie, and with which blobs', async () => {
