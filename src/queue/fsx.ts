@@ -154,6 +154,8 @@ async function filled<T>(path: string, flags: 'w' | 'wx', mode: number, fill: (h
 }
 
 const PROBE = '.p.';
+/** A named pipe that somebody put in the place of a file is empty, and not waited for. */
+const READ = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK;
 /** How often a directory is made again whose parent goes away under its feet. */
 const MKDIR_LOOKS = 8;
 
@@ -341,16 +343,16 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         'read',
         path,
         undefined,
-        () => fs.readFileSync(path, 'utf8'),
-        () => p.readFile(path, 'utf8'),
+        () => fs.readFileSync(path, { encoding: 'utf8', flag: READ }),
+        () => p.readFile(path, { encoding: 'utf8', flag: READ }),
       ),
     readBytes: (path) =>
       call(
         'read',
         path,
         undefined,
-        () => fs.readFileSync(path),
-        () => p.readFile(path),
+        () => fs.readFileSync(path, { flag: READ }),
+        () => p.readFile(path, { flag: READ }),
       ),
     list: async (path, all = false) => {
       let names: string[];

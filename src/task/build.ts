@@ -272,6 +272,8 @@ function labelExpression(value: string, flag: string): string {
 }
 
 function regularExpression(value: string, flag: string): string {
+  // A variable that was not set, and would lock every key.
+  if (value === '') throw usage(`${flag}: empty: ''`, `${flag} '.*' is for all keys`);
   try {
     void new RegExp(value, 'u');
   } catch (error) {
