@@ -5,7 +5,7 @@
  */
 import { errnoOf, fsError, TqError } from '../errors.ts';
 import type { TaskDraft } from '../task/build.ts';
-import type { Parent, Task } from '../task/types.ts';
+import type { Parent, Task, TerminalState } from '../task/types.ts';
 import { noteServerTime } from './clock.ts';
 import { isGone, listOrEmpty, mkdirp, removeProbes, strongList } from './fsx.ts';
 import { baseOf, entryName, flatBucket, makeId, makeLayout, parentOf, baseId, type Layout, type Place } from './layout.ts';
@@ -71,7 +71,7 @@ export async function submitBulk(q: Queue, s: Submission, drafts: readonly TaskD
     await commit(q, s.id, stem);
     // From here on it is submitted: what fails is repeated by whoever comes next.
     await publishSubmission(q, s.id).catch(() => undefined);
-    await askOutsideParents(q, s, tasks);
+    if (tasks.some((task) => outsideParents(s, task.after).length > 0)) await askOutsideParents(q, s, tasks).catch(() => undefined);
     await ring(q);
     return tasks;
   } catch (error) {
@@ -104,12 +104,26 @@ async function checkOutsideParents(q: Queue, s: Submission, drafts: readonly Tas
   await checkParents(q, [...parents.values()]);
 }
 
-/** Children of tasks that may have ended before the child was there; those of the submission's own tasks were there first. */
+/**
+ * Children of tasks that may have ended before the child was there; those of the submission's own tasks were there first. Of one
+ * that has not ended nothing follows: whoever ends it finds the markers.
+ */
 async function askOutsideParents(q: Queue, s: Submission, tasks: readonly Task[]): Promise<void> {
-  const children = tasks.filter((task) => outsideParents(s, task.after).length > 0);
-  if (children.length === 0) return;
-  const { tryRelease } = await import('./depend.ts');
-  for (const child of children) await tryRelease(q, child.id).catch(() => undefined);
+  const { judge, parentState, tryReleaseAll } = await import('./depend.ts');
+  const states = new Map<string, TerminalState | undefined>();
+  const asked: string[] = [];
+  for (const task of tasks) {
+    const parents = outsideParents(s, task.after);
+    if (parents.length === 0) continue;
+    for (const p of parents) if (!states.has(p.id)) states.set(p.id, await parentState(q, p));
+    const verdict = judge(
+      parents,
+      parents.map((p) => states.get(p.id)),
+    );
+    // What has a key or waits for elements is not judged by this alone.
+    if (verdict.kind !== 'wait' || task.key !== undefined || parents.some((p) => p.kind === 'after-each')) asked.push(task.id);
+  }
+  await tryReleaseAll(q, asked);
 }
 
 /** Its presence says that the tree is whole: a sweep of old staging files takes the tree with it. */

@@ -1,7 +1,7 @@
 /**
  * The only door to the queue directory: every file call of tq on the queue goes through an `Fsx`. On a local disk the calls are
- * synchronous underneath (a system call costs microseconds, a thread hop costs more); on a network file system they run on the
- * thread pool, so that a hung server never stops a worker's timers. Faults can be injected at each call, which is how the
+ * synchronous underneath (a system call costs microseconds, a thread hop costs more), and many in a row leave the timers their
+ * turn; on a network file system they run on the thread pool, so that a hung server never stops a worker's timers. Faults can be injected at each call, which is how the
  * tests reach every crash point.
  */
 import fs from 'node:fs';
@@ -132,6 +132,25 @@ async function createAsync(path: string, data: string | Uint8Array, o: CreateOpt
   }
 }
 
+/** Longer than this calls that do not wait for anything never keep the process from its timers and its children, ms. */
+const BREATHLESS_MS = 50;
+let turnedMs = performance.now();
+let turning: Promise<void> | undefined;
+
+/** Everybody's calls wait for it: others that went on would keep the turn from coming. */
+function nextTurn(): Promise<void> | undefined {
+  if (turning === undefined && performance.now() - turnedMs > BREATHLESS_MS) {
+    turning = new Promise((resolve) => {
+      setImmediate(() => {
+        turnedMs = performance.now();
+        turning = undefined;
+        resolve();
+      });
+    });
+  }
+  return turning;
+}
+
 const PROBE = '.p.';
 /** How often a directory is made again whose parent goes away under its feet. */
 const MKDIR_LOOKS = 8;
@@ -143,7 +162,11 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
   /** Runs one call under the fault hook. `sync` is the local form, `slow` the pooled one. */
   async function call<T>(op: FsOp, path: string, target: string | undefined, sync: () => T, slow: () => Promise<T>): Promise<T> {
     const run = network ? slow : async () => sync();
-    if (fault === undefined) return run();
+    if (fault === undefined) {
+      const turn = network ? undefined : nextTurn();
+      if (turn !== undefined) await turn;
+      return run();
+    }
     const f = await fault(op, path, target, run);
     if (f === undefined) return run();
     switch (f.kind) {
