@@ -10,7 +10,7 @@ import { serverNow } from './clock.ts';
 import { entriesOf, locate, locateEnded, type Located } from './find.ts';
 import { isHooked, sweepFollowUps, type Hooked } from './follow.ts';
 import { isOfEntry, listOrEmpty } from './fsx.ts';
-import { baseId, flatBucket, isPiece, parseEntry } from './layout.ts';
+import { baseId, flatBucket, isPiece, markedUnder, parseEntry, pieceId, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { confirmKey, holdsKey, settleKey, tokensOf, freeTokens } from './keys.ts';
 import { readTaskAt } from './outcome.ts';
@@ -25,7 +25,7 @@ export async function checkParents(q: Queue, parents: readonly Parent[]): Promis
   for (const { id, kind } of parents) {
     if ((await endedState(q, id)) !== undefined) continue;
     if ((await locate(q, id)) !== undefined) continue;
-    if (await (await import('./each.ts')).isArray(q, id)) continue;
+    if ((await (await import('./each.ts')).arrayOf(q, id)) !== undefined) continue;
     throw new TqError('NOT_FOUND', `--${kind}: no such task: ${id}`, { hint: 'tq ls -a lists all tasks' });
   }
 }
@@ -38,7 +38,7 @@ export async function linkToParents(q: Queue, child: Task): Promise<void> {
 
 async function mark(q: Queue, child: Task): Promise<void> {
   const id = child.many === undefined ? child.id : baseId(child.id);
-  for (const parent of child.after ?? []) await createOnce(q, `${q.lay.after(parent.id)}/${flatBucket(id)}/${id}`, '');
+  for (const parent of child.after ?? []) await createOnce(q, `${q.lay.after(markedUnder(parent))}/${flatBucket(id)}/${id}`, '');
 }
 
 /** The state in which a task ended, from its entry or from what gc left of it; undefined while it has not ended. */
@@ -53,10 +53,12 @@ export async function endedState(q: Queue, id: string, strong = false): Promise<
   return undefined;
 }
 
-/** As `endedState`; of many elements when the last of them has ended. */
+/** As `endedState`; of an array when the last of its elements has ended, of one of these when that has. */
 export async function parentState(q: Queue, parent: Parent, strong = false): Promise<TerminalState | undefined> {
   const state = await endedState(q, parent.id, strong);
-  return state !== undefined || parent.many !== true ? state : (await import('./array.ts')).arrayEnded(q, parent.id, strong);
+  if (state !== undefined || parent.many !== true) return state;
+  if (parent.id.includes('.')) return (await import('./each.ts')).elementState(q, parent.id);
+  return (await import('./array.ts')).arrayEnded(q, parent.id, strong);
 }
 
 export type Verdict = { kind: 'wait'; parent: string } | { kind: 'go' } | { kind: 'skip'; parent: string; reason: string };
@@ -227,7 +229,8 @@ async function release(q: Queue, at: Located, task: Task, seen: ParentsSeen, str
 
 /** The state of a parent as one child sees it: of `--after-each` that of the element with its number. */
 async function stateFor(q: Queue, parent: Parent, task: Task, strong: boolean): Promise<TerminalState | undefined> {
-  if (parent.kind === 'after-each' && task.many !== undefined) return (await import('./each.ts')).elementState(q, parent, task, strong);
+  if (parent.kind === 'after-each' && task.many !== undefined)
+    return (await import('./each.ts')).elementState(q, pieceId(parent.id, pieceOf(task.id)!.lo));
   return parentState(q, parent, strong);
 }
 

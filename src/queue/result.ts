@@ -5,7 +5,7 @@
 import type { State, Task } from '../task/types.ts';
 import { locate } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
-import { entryName } from './layout.ts';
+import { baseId, entryName, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readIfThere } from './steps.ts';
@@ -31,8 +31,12 @@ export async function handedOn(q: Queue, id: string): Promise<Handed | undefined
     const result = await lastResult(q, id, at);
     return result === undefined ? undefined : named(task?.name, result.value);
   }
-  const { readArray } = await import('./array.ts');
-  const array = await readArray(q, id);
+  const { findElement, readArray } = await import('./array.ts');
+  const array = await readArray(q, baseId(id));
+  if (array !== undefined && id !== baseId(id)) {
+    const result = (await findElement(q, array, pieceOf(id)!.lo))?.line?.result;
+    return result === undefined ? undefined : named(array.task.name, result);
+  }
   if (array !== undefined) {
     const { resultsOf } = await import('./array-view.ts');
     const results = await resultsOf(q, array);
