@@ -29,12 +29,15 @@ export async function handedOn(q: Queue, id: string): Promise<Handed | undefined
   if (at !== undefined) {
     const task = await readTaskAt(q, at.file, id);
     const result = await lastResult(q, id, at);
-    return result === undefined ? undefined : named(task?.name, result.value);
+    if (result !== undefined) return named(task?.name, result.value);
+    // What an element of an array handed on may be in the journal of the piece that it ended in.
+    if (task?.many === undefined) return undefined;
   }
   const { findElement, readArray } = await import('./array.ts');
   const array = await readArray(q, baseId(id));
-  if (array !== undefined && id !== baseId(id)) {
-    const result = (await findElement(q, array, pieceOf(id)!.lo))?.line?.result;
+  const piece = pieceOf(id);
+  if (array !== undefined && piece !== undefined) {
+    const result = (await findElement(q, array, piece.lo))?.line?.result;
     return result === undefined ? undefined : named(array.task.name, result);
   }
   if (array !== undefined) {
