@@ -149,7 +149,10 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
   return {
     name: flags.name === undefined ? safeName(system.host()) : checkWorkerName(flags.name, '--name'),
     jobs,
-    queues: flags.queue === undefined ? ['default'] : list(flags.queue).map((name) => checkQueue(name, '--queue')),
+    queues:
+      flags.queue === undefined
+        ? ['default']
+        : flags.queue.flatMap((words) => words.split(',')).map((name) => checkQueue(name.trim(), '--queue')),
     labels: Object.fromEntries((flags.label ?? []).map(label)),
     offers,
     pollMs: flags.poll === undefined ? pollOf(queue, queue.config.settings) : Math.max(10, parseDuration(flags.poll, '--poll')),

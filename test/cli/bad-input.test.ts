@@ -63,6 +63,12 @@ describe('lists', () => {
 });
 
 describe('words', () => {
+  it('F1: the queues of a worker are names, and at least one', async () => {
+    const farm = await makeFarm();
+    for (const text of ['', ',', 'a,', 'a b', 'a/b', '*', '..'])
+      await refuses(farm, ['worker', '--queue', text, '--until-empty'], 2, '--queue: not a queue name');
+  });
+
   it('F4: what is no label expression is named, and an empty term', async () => {
     const farm = await makeFarm();
     for (const text of ['', ' ', 'os=', '=x', '!', '!!a', 'a b', 'a || b', '(a)', 'a==', 'a=b', 'a==b c', 'a>3', '!a==b', 'a\tb', "a=='b'"])
