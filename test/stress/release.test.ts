@@ -150,6 +150,33 @@ it(`H17: ${ROUNDS} children submitted while their parents end, workers and submi
   }
 }, 600_000);
 
+it(`H9: ${ROUNDS} pairs whose members end at the same instant: each pair's join runs once`, async () => {
+  const farm = await makeFarm();
+  const workers: ChildProcess[] = [];
+  try {
+    // Whoever comes first waits for the other; both leave at once.
+    const member = 'cd "$MARKS" && if mkdir "$PAIR" 2> /dev/null; then while [ ! -e "$PAIR/go" ]; do :; done; else : > "$PAIR/go"; fi';
+    const tasks = Array.from({ length: ROUNDS }, (_, i) => [
+      { id: `a${i}`, command: member, env: { PAIR: String(i), MARKS: farm.marks } },
+      { id: `b${i}`, command: member, env: { PAIR: String(i), MARKS: farm.marks } },
+      { id: `j${i}`, after: [`a${i}`, `b${i}`], command: 'echo >> "$MARKS/$PAIR/joined"', env: { PAIR: String(i), MARKS: farm.marks } },
+    ]).flat();
+    const flow = path.join(farm.base, 'flow.json');
+    fs.writeFileSync(flow, JSON.stringify({ tasks }));
+    const { id } = await submit(farm, ['-f', flow]);
+    for (let i = 0; i < WORKERS; i++) workers.push(startWorker(farm, `w${i}`, ['-j', '4', '--poll', '100ms', '--until-empty']));
+    await until(() => workers.every((w) => w.exitCode !== null || w.signalCode !== null), 'every worker leaves', 300_000);
+    expect(finish(farm).code).toBe(0);
+    const ids = tasks.map((_, i) => `${id}.${i + 1}`);
+    expect(await wrongs(farm, ids, () => ['done'])).toEqual([]);
+    const joined = Array.from({ length: ROUNDS }, (_, i) => fs.readFileSync(path.join(farm.marks, String(i), 'joined'), 'utf8'));
+    expect(joined.filter((text) => text !== '\n')).toEqual([]);
+  } finally {
+    for (const w of workers) w.kill('SIGKILL');
+    dropFarm(farm);
+  }
+}, 600_000);
+
 it(`H17: ${DEPENDANTS} dependants of one parent are all released, and the worker that does it stays small`, async () => {
   const farm = await makeFarm();
   try {
