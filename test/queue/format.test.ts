@@ -38,6 +38,8 @@ const SECOND = String.raw`[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`;
 const MEANS: Readonly<Record<string, string>> = {
   id: String.raw`[0-9a-z]{10,16}(?:\.\d{1,9}(?:-\d{1,9})?)?`,
   part: String.raw`\d{1,9}(?:-\d{1,9})?`,
+  lo: String.raw`\d{1,9}`,
+  hi: String.raw`\d{1,9}`,
   parent: ID,
   child: ID,
   element: ID,
@@ -59,8 +61,6 @@ const MEANS: Readonly<Record<string, string>> = {
   holder: '(?:free|[A-Za-z0-9._-]+)',
   share: String.raw`(?:free|retired|at\d+|[A-Za-z0-9_.-]+-[0-9a-z]+\.[0-9a-z]{10,16}(?:\.[0-9+-]+)?)`,
   n: String.raw`\d+`,
-  lo: String.raw`\d+`,
-  hi: String.raw`\d+`,
   block: String.raw`\d+`,
   limit: '[A-Za-z0-9_][A-Za-z0-9._-]*',
   queue: '[A-Za-z0-9_][A-Za-z0-9._-]*',
