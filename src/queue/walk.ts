@@ -19,7 +19,7 @@ export interface WalkOptions {
 }
 
 /**
- * The entries in these states, newest id first, one array for each bucket. A bucket in whose turn something moved is read once more,
+ * The entries in these states, newest id first, about one array for each bucket. A bucket in whose turn something moved is read once more,
  * its places in the order in which a task goes through them: one that goes on is seen, one that goes back may be missed. Of an id seen
  * twice in a bucket the entry with more attempts is kept.
  */
@@ -41,9 +41,16 @@ async function* walkOnce(q: Queue, options: WalkOptions, seen: Set<string>, move
   const { cursors, loose } = await open(q, options);
   for (const c of cursors) await advance(q, c);
   const looseBuckets = [...loose.keys()].toSorted(newestBucketFirst).toReversed();
+  // Tasks that are alone and may be older than a submission of many of the same seconds, whose bucket comes next.
+  let alone: Located[] = [];
+  let seconds = '';
   for (;;) {
     let newest = looseBuckets.at(-1);
     for (const c of cursors) if (c.head !== undefined && (newest === undefined || newestBucketFirst(c.head, newest) < 0)) newest = c.head;
+    if (alone.length > 0 && newest?.startsWith(`${seconds}.`) !== true) {
+      yield alone;
+      alone = [];
+    }
     if (newest === undefined) return;
     if (options.since !== undefined && bucketEnd(newest) < options.since) return;
     const found = loose.get(newest) ?? [];
@@ -56,7 +63,12 @@ async function* walkOnce(q: Queue, options: WalkOptions, seen: Set<string>, move
     if (seen.has(newest)) continue;
     seen.add(newest);
     if (await moves()) found.push(...(await inBucket(q, await placesOf(q, options), newest)));
-    if (found.length > 0) yield inOrder(found);
+    const [its = '', submission] = newest.split('.');
+    if (submission === undefined) [alone, seconds] = [inOrder(found), its];
+    else if (found.length > 0) {
+      const older = alone.findIndex((at) => byId(submission, at.id) < 0);
+      yield alone.splice(0, older < 0 ? alone.length : older).concat(inOrder(found));
+    }
   }
 }
 

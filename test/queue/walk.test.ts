@@ -50,6 +50,23 @@ it('merges all places by id, newest first', async () => {
   expect(await ids(q, { states: ['done', 'failed'] })).toEqual([SOME[1]]);
 });
 
+it('J1: submissions of many come between the tasks of the same seconds, by their ids', async () => {
+  const q = await emptyQueue();
+  const alone = ['6d39aa10000001', '6d39aa30000003', '6d39aa50000005'];
+  const many = ['6d39aa20000002.1', '6d39aa20000002.2', '6d39aa40000004.1', '6d39aa40000004.1000'];
+  for (const id of [...alone, ...many, '6d39ab00000003']) put(q, P0, id);
+  expect(await ids(q, { states: ['queued'] })).toEqual([
+    '6d39ab00000003',
+    alone[2],
+    many[2],
+    many[3],
+    alone[1],
+    many[0],
+    many[1],
+    alone[0],
+  ]);
+});
+
 it('lists no bucket before its turn, and none older than asked for', async () => {
   const q = await emptyQueue();
   for (const id of SOME) put(q, P0, id);
