@@ -1,7 +1,8 @@
 /** What a person or a script sees of a queue: ls, show, why, status, the workers. */
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { TaskView } from '../../src/queue/read.ts';
 import { childrenOf, makeFarm, until, type Farm } from '../helpers/tq.ts';
 
@@ -417,6 +418,100 @@ describe('counts', () => {
     expect(await farm.ok(['status'])).toContain('tasks: 399 queued, 1 canceled\n');
   });
 });
+
+describe('a queue of many files', () => {
+  it('J10: the first rows, the counts that are remembered and a frame take as many listings and reads as in a small queue', async () => {
+    const asked = async (tasks: number): Promise<Record<string, number>> => {
+      const farm = await makeFarm();
+      // Where so many files are made in no time.
+      const home = fs.mkdtempSync(path.join(fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir(), 'tq-test-'));
+      onTestFinished(() => fs.rmSync(home, { recursive: true, force: true }));
+      const env = { TQ_DIR: path.join(home, 'q'), XDG_CACHE_HOME: path.join(home, 'cache') };
+      await farm.ok(['init', env.TQ_DIR]);
+      fill(env.TQ_DIR, tasks);
+      const counts = `tasks: ${tasks / 2} queued, ${tasks / 2} done`;
+      await until(
+        async () => {
+          fs.rmSync(env.XDG_CACHE_HOME, { recursive: true, force: true });
+          expect(await farm.ok(['status'], { env })).toContain(counts);
+          // A directory is remembered once nothing happened in it for a while, and only the many of a large queue are.
+          return tasks < 20_000 || remembered(env.XDG_CACHE_HOME) >= tasks / PER_BUCKET;
+        },
+        () => 'its directories are remembered',
+      );
+      const least = (op: string, args: string[], answers: (stdout: string) => boolean): Promise<number> =>
+        leastCalls(async (n) => answers((await farm.tq(args, { env: { ...env, TQ_FAULT: `fail:EIO:${op}:${n + 1}` } })).stdout));
+      const rows = (most: number) => (stdout: string) => (stdout.match(/queued.* task-\d+ *$/gm) ?? []).length === most;
+      return {
+        'ls, listings': await least('list', ['ls', '-a', '--limit', '20'], rows(20)),
+        'ls, reads': await least('read', ['ls', '-a', '--limit', '20'], rows(20)),
+        'status, listings': await least('list', ['status'], (stdout) => stdout.includes(counts)),
+        'status, reads': await least('read', ['status'], (stdout) => stdout.includes(counts)),
+        'top, reads': await least('read', ['top', '--once'], rows(40)),
+      };
+    };
+    const [few, many] = [await asked(1600), await asked(32_000)];
+    for (const [what, calls] of Object.entries(many)) expect(calls, what).toBeLessThanOrEqual(few[what]! + 2);
+  });
+});
+
+/** Directories whose counts this machine remembers. */
+function remembered(cache: string): number {
+  const dir = path.join(cache, 'tq/counts');
+  const [file] = fs.existsSync(dir) ? fs.readdirSync(dir) : [];
+  return file === undefined ? 0 : fs.readFileSync(path.join(dir, file), 'utf8').split('\n').length - 2;
+}
+
+/** The smallest number of calls with which it works. */
+async function leastCalls(works: (calls: number) => Promise<boolean>): Promise<number> {
+  let [low, high] = [0, 1];
+  while (!(await works(high))) {
+    low = high;
+    high *= 2;
+    if (high > 10_000) throw new Error('it never works');
+  }
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (await works(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
+const PER_BUCKET = 400;
+
+/** Puts tasks there as they lie on disk, half of them done, four hundred to a bucket; those that a listing shows first can be read. */
+function fill(queue: string, tasks: number): void {
+  const TICKS = 36 ** 3; // of a bucket
+  const first = Math.floor((Date.now() * 10) / TICKS) * TICKS - 2 * tasks * TICKS;
+  for (let i = 0; i < tasks; i++) {
+    const id = (first + Math.floor(i / PER_BUCKET) * TICKS + (i % PER_BUCKET)).toString(36).padStart(9, '0') + String(i).padStart(5, '0');
+    const place = i < tasks / 2 ? 'done' : 'queued/default/p00';
+    const dir = path.join(queue, place, id.slice(0, 4), id.slice(4, 6));
+    if (i % PER_BUCKET === 0) fs.mkdirSync(dir, { recursive: true });
+    const text = JSON.stringify({ ...FILED, id, name: `task-${i}` });
+    fs.writeFileSync(path.join(dir, `${id}.a${i < tasks / 2 ? 1 : 0}.json`), `${text}\n`);
+  }
+}
+
+const FILED = {
+  schema: 'tq.task/1',
+  command: ['true'],
+  cwd: '/',
+  env: {},
+  envMode: 'min',
+  queue: 'default',
+  priority: 0,
+  submittedAt: 0,
+  submittedBy: { user: 'u', host: 'h' },
+  submitDir: '/',
+  retries: 0,
+  backoff: { kind: 'exp', baseMs: 1000, maxMs: 300_000 },
+  jitter: true,
+  graceMs: 10_000,
+  onLost: 'requeue',
+  split: false,
+};
 
 describe('one frame of top', () => {
   it('K12: in a pipe it is plain text: the word, counts, workers, tasks, nothing cut and no escape', async () => {
