@@ -99,7 +99,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
     return {
       ids: found,
       batches: () => [found],
-      count: async () => found.length,
+      count: async () => (ctx.flags.expand === true ? countExpanded(q, STATES, [found]) : found.length),
       states: STATES,
       missing: selection.missing,
       exit: exitOfMissing(found.length, selection.missing),
@@ -111,7 +111,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
   const states = statesOf(filters ?? {}, all ? STATES : UNFINISHED);
   return {
     batches: () => matching(q, states, filters),
-    count: () => countMatching(q, states, filters),
+    count: () => (ctx.flags.expand === true ? countExpanded(q, states, matching(q, states, filters)) : countMatching(q, states, filters)),
     states,
     missing: [],
     exit: 0,
@@ -125,6 +125,19 @@ async function countMatching(q: Queue, states: readonly State[], filters: Filter
     return (await count(q, { states, queue: filters?.queue })).tasks;
   }
   for await (const batch of folded(q, matching(q, states, filters))) n += batch.filter((at) => states.includes(at.state)).length;
+  return n;
+}
+
+/** Each element of an array by itself, by its state. */
+async function countExpanded(q: Queue, states: readonly State[], batches: AsyncIterable<Located[]> | Iterable<Located[]>): Promise<number> {
+  let n = 0;
+  for await (const batch of folded(q, batches)) {
+    for (const at of batch) {
+      const array = at.part === 'array' ? await readArray(q, at.id) : undefined;
+      if (array === undefined) n += states.includes(at.state) ? 1 : 0;
+      else for (const state of states) n += array.counts[state] ?? 0;
+    }
+  }
   return n;
 }
 
@@ -229,9 +242,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'STATE', paint: (text) => stateStyle(text.trim()) },
   { title: 'AGE' },
   { title: 'TIME' },
-  { title: 'WORKER' },
-  { title: 'NAME', shrinkTo: 16 },
-  { title: 'INFO', shrinkTo: 16, paint: () => 'dim' },
+  { title: 'WORKER', shrinkTo: 10 },
+  { title: 'NAME', shrinkTo: 10 },
+  { title: 'INFO', shrinkTo: 10, paint: () => 'dim' },
 ];
 
 /** What the columns for people say of a row; ages are counted from `then`, where it was so then. */

@@ -4,7 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { TaskView } from '../../src/queue/read.ts';
-import { childrenOf, makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { onTerminal } from '../helpers/terminal.ts';
+import { childrenOf, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
 
 async function ids(farm: Farm, ...args: string[]): Promise<string[]> {
   return (await farm.ok(['ls', '-o', 'id', '--no-header', ...args])).split('\n').filter((line) => line !== '');
@@ -65,6 +66,43 @@ describe('ls', () => {
     expect(await farm.tq(['ls', '--sort', 'nofield'])).toMatchObject({ code: 2, stdout: '' });
     expect((await farm.tq(['ls', '-o', 'id,nofield'])).stderr).toContain("'nofield'");
     expect((await farm.tq(['ls', '--limit', 'many'])).code).toBe(2);
+  });
+
+  it('J1: --expand --count counts the elements that --expand lists', async () => {
+    const farm = await makeFarm();
+    await farm.submit('--', 'true');
+    const array = await farm.submit('--array', '1-50', '--', 'true');
+    await farm.ok(['hold', `${array}.40-45`]);
+    for (const [args, n] of [
+      [[], 51],
+      [['-s', 'held'], 6],
+      [['-s', 'queued'], 45],
+      [['-s', 'done'], 0],
+      [[array], 50],
+    ] as const) {
+      expect(await farm.ok(['ls', '--expand', '--count', ...args]), args.join(' ')).toBe(`${n}\n`);
+      expect((await ids(farm, '--expand', ...args)).length, args.join(' ')).toBe(n);
+    }
+    expect(await farm.ok(['ls', '--count'])).toBe('2\n');
+  });
+
+  it('J1: on a terminal of 80 columns no row is wider, however long names and reasons are', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-2', '-n', '日本語'.repeat(30), '--hold', '--', 'true');
+    await farm.ok(['submit', '--in', '3d', '-n', 'x'.repeat(200), '--', 'true']);
+    await farm.ok(['submit', '--after', id, '-c', `echo ${'y'.repeat(200)}; exit 3`]);
+    const worker = await farm.worker(['--name', 'a-rather-long-name-of-a-machine.example.org', '--until-empty']);
+    await farm.submit('--', 'sh', '-c', `echo '${'z'.repeat(200)}' >&2; exit 3`);
+    await worker.ended;
+    for (const args of ['ls -a', 'ls -a --expand', 'stats --failures', 'worker ls']) {
+      const s = onTerminal(`${TQ} ${args}; echo over`, { cwd: farm.dir, env: { HOME: farm.dir, TQ_DIR: farm.queue } });
+      await s.sees(/^over/m);
+      const rows = (await farm.ok(args.split(' '))).trimEnd().split('\n').length;
+      expect(
+        s.emulator.lines().findIndex((line) => line.startsWith('over')),
+        args,
+      ).toBe(rows);
+    }
   });
 
   it('J1: delayed tasks show until when, waiting ones for whom', async () => {
@@ -193,6 +231,19 @@ describe('show', () => {
     expect(child).toMatch(/limits +timeout 1m30s\n/);
     const timeless = (page: string): string => page.replaceAll(/\((now|[^()]* ago)\)/g, '');
     expect(timeless(await farm.ok(['show', a, b]))).toBe(timeless(`${text}\n${child}`));
+  });
+
+  it('J3: of an array how many elements are in which state, and how many may run at a time', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-9%2', '--', 'sh', '-c', 'exit $(( {} == 3 ))');
+    await farm.ok(['hold', `${id}.8`]);
+    await farm.ok(['cancel', `${id}.9`]);
+    expect(await farm.ok(['show', id])).toMatch(/\n +elements +9: 1 held, 7 queued, 1 canceled; at most 2 at a time\n/);
+    await farm.ok(['worker', '--until-empty', '--poll', '20ms']);
+    const text = await farm.ok(['show', id]);
+    expect(text).toMatch(/\n +elements +9: 1 held, 6 done, 1 failed, 1 canceled; at most 2 at a time\n/);
+    expect(text).not.toContain('needs');
+    expect(await farm.ok(['show', `${id}.3`])).toMatch(/\n +elements +at most 2 at a time\n/);
   });
 
   it('J3 B13: every attempt with its outcome, its worker and its reason', async () => {
