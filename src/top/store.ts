@@ -49,6 +49,8 @@ const TAIL_EVERY = 3;
 /** How long the first look may take, and any later one wait for something new, ms. */
 const FIRST_MS = 120;
 const LATER_MS = 30;
+/** The rows in sight have at least so long to be read, ms. */
+const ROWS_MS = 10;
 /** Work in the background stops for others after this long, ms. */
 const SLICE_MS = 6;
 /** A search takes all the time that is left for so long, then half of it, ms. */
@@ -730,7 +732,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     if (plain || filter === undefined) search = undefined;
     const window = plain || filter === undefined ? { ...(await plainWindow(ask)), isComplete: true } : await searchWindow(ask, filter);
     shown = window.refs;
-    const rows = await prepare(window.refs, until);
+    // A search that goes on has used the time up, and its many reads have driven out what was known of the rows in sight.
+    const rows = await prepare(window.refs, Math.max(until, system.monotonic() + ROWS_MS));
     const counts = totalCounts();
     const rate = endings.rate(system.monotonic());
     const rest = left(counts);

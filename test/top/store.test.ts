@@ -255,6 +255,23 @@ describe('filters and orders', () => {
     expect((await w.look({ filter: '-s' })).filterError).toBeNull();
   });
 
+  it('K3: while a search goes on through many files, the rows in sight stay what they are', async () => {
+    const w = await watched((q) => {
+      for (const i of range(12_000)) put(q, QUEUED, idOf(i), 0, i < 5 ? { name: `special ${i}` } : {});
+    });
+    await w.look();
+    const filter = 'special';
+    await w.store.look({ ...ASK, filter });
+    w.calls();
+    // More than are remembered.
+    for (let read = 0; read < 6500;) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      read += w.calls().filter((call) => call.startsWith('read ')).length;
+    }
+    const seen = await w.store.look({ ...ASK, filter });
+    expect(seen.rows.map((row) => row.name)).toEqual(range(5).map((i) => `special ${i}`));
+  });
+
   it('K3: a column orders the rows, and reversed', async () => {
     const w = await watched((q) => {
       put(q, QUEUED, idOf(0), 0, { name: 'b' });
