@@ -407,6 +407,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     refs: Ref[];
     offset: number;
     matching: number;
+    reach: number;
     total: number;
   }
 
@@ -442,7 +443,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       begin = end;
       if (begin >= offset + ask.rows) break;
     }
-    return { refs, offset, matching: total, total };
+    return { refs, offset, matching: total, reach: total, total };
   };
 
   /** Where the row with this id is. */
@@ -491,7 +492,12 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     filter: Filter;
     states: readonly State[] | undefined;
     column: Column | null;
-    refs: Ref[];
+    reverse: boolean;
+    /** The first ones of its order, of those that were found so far. */
+    found: Found[];
+    isSorted: boolean;
+    /** None that comes after this one is kept. */
+    last: Found | undefined;
     matching: number;
     isComplete: boolean;
     beganMs: number;
@@ -501,7 +507,15 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     next: Search | undefined;
   }
 
-  const newSearch = (key: string, filter: Filter, column: Column | null): Search => {
+  /** What its place in the order depends on is kept with it: what was read of its file is soon forgotten. */
+  interface Found {
+    ref: Ref;
+    key: string | number | null;
+    /** How many were found before it. */
+    at: number;
+  }
+
+  const newSearch = (key: string, filter: Filter, column: Column | null, reverse: boolean): Search => {
     const { states, failed } = filter.filters;
     const asked = failed === true ? (['failed'] as const) : states;
     return {
@@ -509,7 +523,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       filter,
       states: asked,
       column,
-      refs: [],
+      reverse,
+      found: [],
+      isSorted: true,
+      last: undefined,
       matching: 0,
       isComplete: false,
       beganMs: system.monotonic(),
@@ -553,8 +570,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           (!readsAll || (await readFor(ref))) &&
           passesAll(s.filter, ref.id, rowFor(ref))
         ) {
-          s.matching++;
-          if (s.refs.length < MOST_KEPT) s.refs.push(ref);
+          keep(s, ref);
         }
         if (system.monotonic() < stop) continue;
         // Who has waited for a moment already can wait twice as long, and others need the processor too.
@@ -570,6 +586,31 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     s.isComplete = phase.complete;
     s.endedMs = system.monotonic();
   };
+
+  const keep = (s: Search, ref: Ref): void => {
+    const one = { ref, key: s.column === null ? s.matching : sortKey(ref, s.column), at: s.matching++ };
+    if (s.last !== undefined && inOrderOf(s)(one, s.last) > 0) return;
+    s.found.push(one);
+    s.isSorted = false;
+    if (s.found.length >= 2 * MOST_KEPT) putInOrder(s);
+  };
+
+  const putInOrder = (s: Search): void => {
+    if (s.isSorted) return;
+    s.found.sort(inOrderOf(s));
+    if (s.found.length >= MOST_KEPT) s.found.length = MOST_KEPT;
+    s.last = s.found[MOST_KEPT - 1];
+    s.isSorted = true;
+  };
+
+  /** Those that lack it come last either way, equal ones as they were found. */
+  const inOrderOf =
+    ({ reverse }: Search) =>
+    (a: Found, b: Found): number => {
+      if (a.key === b.key) return a.at - b.at;
+      if (a.key === null || b.key === null) return a.key === null ? 1 : -1;
+      return a.key < b.key === reverse ? 1 : -1;
+    };
 
   /** Runs a newer search beside the one that is shown. */
   const replaceBy = async (next: Search): Promise<void> => {
@@ -592,20 +633,23 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const searchWindow = async (ask: Ask, filter: Filter): Promise<Window & { isComplete: boolean }> => {
     const column = ask.sort === 'state' ? null : ask.sort;
     const key = JSON.stringify([ask.filter, column]);
-    if (search?.key !== key) {
-      search = newSearch(key, filter, column);
+    if (search?.key === key && search.reverse !== ask.reverse && search.endedMs > 0 && search.matching === search.found.length) {
+      search = { ...search, reverse: ask.reverse, isSorted: false, next: undefined };
+    }
+    if (search?.key !== key || search.reverse !== ask.reverse) {
+      search = newSearch(key, filter, column, ask.reverse);
       searching = runSearch(search);
     } else if (search.endedMs > 0 && search.next === undefined && (search.touches !== tree.touches() || !search.isComplete)) {
       const took = search.endedMs - search.beganMs;
       if (system.monotonic() - search.endedMs > Math.max(PACE_MS, 20 * took)) {
-        const next = newSearch(key, filter, column);
+        const next = newSearch(key, filter, column, ask.reverse);
         search.next = next;
         searching = replaceBy(next);
       }
     }
     await Promise.race([searching, sleep(LATER_MS)]);
-    const refs = column === null ? [...search.refs] : search.refs.toSorted(byColumn(column));
-    if (ask.reverse) refs.reverse();
+    putInOrder(search);
+    const refs = search.found.map(({ ref }) => ref);
     const sizes = refs.map((ref) => 1 + elementsOf(ref, ask.unfolded));
     const rows = sizes.reduce((n, size) => n + size, 0);
     let offset = Math.max(0, Math.min(ask.offset, rows - 1));
@@ -624,22 +668,9 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       refs: cutOut(refs, offset, offset + ask.rows, ask.unfolded),
       offset,
       matching: Math.max(search.matching, rows),
+      reach: rows,
       total: currentStretches(singly).reduce((n, s) => n + s.rows, 0),
       isComplete: search.isComplete,
-    };
-  };
-
-  const byColumn = (column: Column): ((a: Ref, b: Ref) => number) => {
-    const keys = new Map<Ref, string | number | null>();
-    const keyOf = (ref: Ref): string | number | null => {
-      let k = keys.get(ref);
-      if (k === undefined) keys.set(ref, (k = sortKey(ref, column)));
-      return k;
-    };
-    return (a, b) => {
-      const [x, y] = [keyOf(a), keyOf(b)];
-      if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-      return x < y ? -1 : x > y ? 1 : 0;
     };
   };
 
@@ -752,6 +783,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       }),
       offset: window.offset,
       matching: window.matching,
+      reach: window.reach,
       total: window.total,
       isComplete: phase.complete && window.isComplete,
       unreachableSince,
@@ -817,6 +849,7 @@ function nothing(dir: string, at: number): Snapshot {
     rows: [],
     offset: 0,
     matching: 0,
+    reach: 0,
     total: 0,
     isComplete: false,
     unreachableSince: null,

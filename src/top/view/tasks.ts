@@ -17,9 +17,9 @@ export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
   const isFocused = ui.focus === 'tasks';
   const lines: Line[] = [heading(ui, columns)];
   const zones: Zone[] = columns.map((c) => ({ y: 0, x: c.x, end: c.x + c.columns + 1, on: { kind: 'column', column: c.column } }));
-  const matching = ui.snapshot?.matching ?? 0;
-  if (matching === 0) lines.push([space(2), span(nothing(ui), DIM)]);
-  for (let i = 0; i < rows && ui.top + i < matching; i++) {
+  const reach = ui.snapshot?.reach ?? 0;
+  if (reach === 0) lines.push([space(2), span(nothing(ui), DIM)]);
+  for (let i = 0; i < rows && ui.top + i < reach; i++) {
     const at = ui.top + i;
     const row = rowAt(ui, at);
     const line = row === undefined ? fill([space(2), span('…', DIM)], inner) : fill(rowOf(ui, row, columns, at === ui.at), inner);
@@ -36,7 +36,7 @@ export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
       focus: 'tasks',
       title: title(ui),
       right: place(ui, rows),
-      window: { from: ui.top, shown: rows, of: matching },
+      window: { from: ui.top, shown: rows, of: reach },
     },
   );
 }
@@ -63,9 +63,10 @@ function title(ui: Ui): Line {
 }
 
 function place(ui: Ui, rows: number): Line {
-  const matching = ui.snapshot?.matching ?? 0;
-  if (matching <= rows) return [];
-  return [span(`${thousands(ui.top + 1)}-${thousands(Math.min(matching, ui.top + rows))} of ${thousands(matching)}`, DIM)];
+  const { reach = 0, matching = 0 } = ui.snapshot ?? {};
+  if (reach <= rows) return [];
+  const of = `${reach < matching ? 'the first ' : ''}${thousands(reach)}`;
+  return [span(`${thousands(ui.top + 1)}-${thousands(Math.min(reach, ui.top + rows))} of ${of}`, DIM)];
 }
 
 function heading(ui: Ui, columns: readonly Placed[]): Line {
