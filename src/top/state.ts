@@ -223,9 +223,14 @@ export function askOf(ui: Ui): Ask {
     reverse: ui.reverse,
     offset: Math.max(0, ui.top - page),
     rows: 3 * page,
-    cursor: ui.cursor,
+    cursor: formsAbove(ui, ui.snapshot) ? null : ui.cursor,
     unfolded: ui.unfolded,
   };
+}
+
+/** The cursor is at the top of an order that is still being found out: it stays there, whatever comes above. */
+function formsAbove(ui: Ui, snapshot: Snapshot | null): boolean {
+  return ui.sort !== null && ui.at === 0 && snapshot?.isComplete === false;
 }
 
 /** The row at a place among all that match; undefined: it was not read yet. */
@@ -286,7 +291,8 @@ function say(ui: Ui, tone: Message['tone'], text: string): Ui {
 function onSnapshot(ui: Ui, snapshot: Snapshot): Step {
   const { cursor } = ui;
   let { at, top } = ui;
-  const found = cursor === null ? -1 : snapshot.rows.findIndex((row) => row.id === cursor);
+  const isLoose = formsAbove(ui, snapshot) || formsAbove(ui, ui.snapshot);
+  const found = cursor === null || isLoose ? -1 : snapshot.rows.findIndex((row) => row.id === cursor);
   if (found >= 0) {
     // It keeps its row on the screen while others come and go above it.
     const onScreen = at - top;

@@ -279,7 +279,7 @@ describe('filters and orders', () => {
       for (const i of range(MANY)) put(q, QUEUED, idOf(i), 0, { name: `t${String((i * 7919) % MANY).padStart(5, '0')}` });
     });
     const names = async (ask: Partial<Ask>): Promise<Array<string | null>> => (await w.look(ask)).rows.map((row) => row.name);
-    expect(ids(await w.look({ sort: 'id', reverse: true }))).toEqual(range(MANY).map(idOf).toSorted().reverse().slice(0, 10));
+    expect(ids(await w.look({ sort: 'id', reverse: true }))).toEqual(range(MANY).map(idOf).toSorted().toReversed().slice(0, 10));
     expect(await names({ sort: 'name' })).toEqual(range(10).map((i) => `t${String(i).padStart(5, '0')}`));
     const last = await w.look({ sort: 'name', reverse: true, offset: MANY });
     expect(last).toMatchObject({ matching: MANY, reach: 20_000, offset: 19_999 });
