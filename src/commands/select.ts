@@ -266,7 +266,11 @@ export async function readTaskQuietly(q: Queue, at: Located): Promise<Task | und
 /** Whether a refusal is about the file itself. Otherwise the file is no task, and this reader may not move it aside. */
 export async function isUnreadable(q: Queue, at: Located, error: unknown): Promise<boolean> {
   if (!isRefusal(error)) return true;
-  await q.fsx.read(at.file);
+  try {
+    await q.fsx.read(at.file);
+  } catch (found) {
+    if (errnoOf(found) !== 'EISDIR') throw found;
+  }
   return false;
 }
 

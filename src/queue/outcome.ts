@@ -130,7 +130,13 @@ function endingOf(outcome: Outcome, next: Next): Ending {
 
 /** Reads the task in an entry; one that does not parse is quarantined and undefined comes back, as when it is gone. */
 export async function readTaskAt(q: Queue, file: string, id: string): Promise<Task | undefined> {
-  const text = await readIfThere(q, file);
+  let text: string | undefined;
+  try {
+    text = await readIfThere(q, file);
+  } catch (error) {
+    if (errnoOf(error) !== 'EISDIR') throw error;
+    await quarantine(q, file, 'it is a directory');
+  }
   if (text === undefined) return undefined;
   const parsed = parseTask(text, id);
   if (parsed.ok) return parsed.value;
