@@ -2,7 +2,7 @@
  * `tq ls`: the tasks of the queue, newest unfinished first. Rows are read as they are printed, so a long queue begins to show at
  * once and ends when nobody reads any more; only a sort needs them all.
  */
-import { usage, type TqError } from '../errors.ts';
+import { EXIT, usage, type TqError } from '../errors.ts';
 import { printError, table, type Column } from '../print.ts';
 import { elementAt } from '../queue/array-view.ts';
 import { serverNowOrLocal } from '../queue/clock.ts';
@@ -20,7 +20,7 @@ import { sights } from '../worker/sight.ts';
 import { age, clockTime, commandOf, progressText, relative, runTime, stateStyle, titleOf } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { look, nowOf, type Looked } from './look.ts';
-import { exitOfMissing, folded, matching, namesSuffice, readFilters, select, statesOf } from './select.ts';
+import { exitOfMissing, folded, isRefusal, matching, mayNotRead, namesSuffice, readFilters, select, statesOf } from './select.ts';
 import { defineCommand, type Ctx, type FlagsOf } from './spec.ts';
 
 const FLAGS = {
@@ -167,7 +167,14 @@ async function* rowsOf(q: Queue, source: Source, full: boolean): Rows {
   for await (const batch of source.expand ? expanded(q, source.batches()) : folded(q, source.batches())) {
     for (const seen of batch) {
       if (moved.has(seen.id)) continue;
-      const looked = await look(q, seen, cache, !full);
+      let looked: Looked | undefined;
+      try {
+        looked = await look(q, seen, cache, !full);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        source.missing.push(mayNotRead(seen));
+        source.exit = EXIT.permission;
+      }
       if (looked === undefined || !source.states.includes(looked.at.state)) continue;
       // What moved may be met again further on.
       if (looked.at.file !== seen.file) moved.add(seen.id);
