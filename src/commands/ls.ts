@@ -15,7 +15,7 @@ import { readWhy } from '../queue/why.ts';
 import type { Filters } from '../task/selector.ts';
 import { parseTime } from '../task/time.ts';
 import { STATES, UNFINISHED, type State } from '../task/types.ts';
-import { quoted, visible, width } from '../task/visible.ts';
+import { quoted, visible, visibleJson, width } from '../task/visible.ts';
 import { sights } from '../worker/sight.ts';
 import { age, clockTime, commandOf, progressText, relative, runTime, stateStyle, titleOf } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
@@ -193,13 +193,13 @@ async function* takeSome(rows: Rows, limit: number): Rows {
 }
 
 async function printLines(rows: Rows, { io }: Ctx<Flags>): Promise<void> {
-  for await (const { view } of rows) if (!io.out(`${JSON.stringify(view)}\n`)) return;
+  for await (const { view } of rows) if (!io.out(`${visibleJson(view)}\n`)) return;
 }
 
 async function printArray(rows: Rows, { io }: Ctx<Flags>): Promise<void> {
   let before = '[\n';
   for await (const { view } of rows) {
-    if (!io.out(before + JSON.stringify(view))) return;
+    if (!io.out(before + visibleJson(view))) return;
     before = ',\n';
   }
   io.out(before === '[\n' ? '[]\n' : '\n]\n');

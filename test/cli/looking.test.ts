@@ -178,6 +178,24 @@ describe('ls', () => {
     expect((await farm.show(id)).name).toBe('red\u001b[31m\u202e');
   });
 
+  it('J11: JSON and events have them escaped too, and say the same', async () => {
+    const farm = await makeFarm();
+    const name = 'a\u001b[31m\u009b31m\u202eb\u2066c\u200fd';
+    const id = await farm.submit('--hold', '-n', name, '--', 'true');
+    for (const args of [
+      ['show', '--json', id],
+      ['ls', '--ndjson'],
+      ['events', '--since', '1h', id],
+    ]) {
+      const text = await farm.ok(args);
+      // eslint-disable-next-line no-control-regex -- what is looked for
+      expect(text, args[0]).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
+      const said = (args[0] === 'show' ? [text] : text.trimEnd().split('\n')).map((json) => (JSON.parse(json) as { name?: string }).name);
+      expect(said, args[0]).toContain(name);
+    }
+    expect((JSON.parse(await farm.ok(['ls', '--json'])) as TaskView[])[0]!.name).toBe(name);
+  });
+
   it('J11: colours come when asked for, and NO_COLOR forbids them', async () => {
     const farm = await makeFarm();
     await farm.submit('--', 'true');
