@@ -8,7 +8,7 @@ import type { Row } from '../model.ts';
 import { rowAt, type Ui } from '../state.ts';
 import { age, cell, clock, DIM, fill, inverted, lineWidth, PLAIN, space, span, thousands, type Line, type Span } from '../text.ts';
 import { pane, type Block, type Zone } from './block.ts';
-import { countsBar, countsText, progressBar, stateLook, stateText } from './words.ts';
+import { countsBar, countsText, IN_COUNTS, progressBar, stateLook, stateText } from './words.ts';
 
 export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
   const inner = textColumns(rect, isBoxed);
@@ -41,10 +41,12 @@ export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
   );
 }
 
+const NOTHING_MATCHES = 'nothing matches: Esc clears the filter; -s done shows what is done';
+
 function nothing(ui: Ui): string {
   if (ui.snapshot === null) return '';
   if (ui.snapshot.filterError !== null) return 'the filter cannot be understood';
-  if (ui.filter !== '') return ui.snapshot.isComplete ? 'nothing matches: Esc clears the filter' : 'looking…';
+  if (ui.filter !== '') return ui.snapshot.isComplete ? NOTHING_MATCHES : 'looking…';
   return ui.snapshot.isComplete ? 'nothing to do: tq submit -- COMMAND' : 'looking…';
 }
 
@@ -161,7 +163,9 @@ function infoCell(row: Row, columns: number): Line {
   const bar = Math.min(MOST_BAR, Math.max(LEAST_BAR, Math.floor(columns * 0.33)));
   if (row.counts !== null) {
     const told = countsText(row.counts, columns - bar - 1);
-    const rest = [row.info].filter((part) => part !== '' && !told.includes(part)).map((part) => `  ${visible(part)}`);
+    const rest = [row.info]
+      .filter((part) => part !== '' && !IN_COUNTS.test(part) && !told.includes(part))
+      .map((part) => `  ${visible(part)}`);
     return fill([...countsBar(row.counts, bar), space(1), span(told), ...rest.map((part) => span(part, DIM))], columns);
   }
   if (row.state === 'running' && row.percent !== null) {
