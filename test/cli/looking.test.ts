@@ -636,6 +636,17 @@ describe('status', () => {
     await farm.reaches(id, 'done');
     await farm.submit('-q', 'unserved', '--', 'true');
     expect(await word()).toBe('waiting');
+    await farm.ok(['cancel', '-s', 'queued']);
+    expect(await word()).toBe('idle');
+    await farm.ok(['queue', 'pause', 'default']);
+    const paused = await farm.submit('--', 'true');
+    expect(await word()).toBe('waiting');
+    expect(await farm.ok(['top', '--once'])).toMatch(/^waiting\n/);
+    await farm.ok(['queue', 'resume', 'default']);
+    await farm.reaches(paused, 'done');
+    await farm.ok(['limit', 'set', 'none', '--max', '0']);
+    await farm.submit('--limit', 'none', '--', 'true');
+    expect(await word()).toBe('waiting');
     await farm.ok(['cancel', '@all']);
     expect((await farm.show(first)).state).toBe('canceled');
     expect(await word()).toBe('idle');
