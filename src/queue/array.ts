@@ -11,7 +11,7 @@ import { isTerminal, TERMINAL, type State, type Task, type TerminalState } from 
 import { serverNow } from './clock.ts';
 import type { CancelRequest } from './cancel.ts';
 import { reviveDependants } from './depend.ts';
-import { prepareFollowUp, releaseFollowUp } from './follow.ts';
+import { isHooked, prepareFollowUp, releaseFollowUp } from './follow.ts';
 import { placesToLook, shownState, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { baseId, bucketOf, cancelName, isBucket, isId, parseEntry, parseRest, pieceId, pieceOf, type Piece, type Place } from './layout.ts';
@@ -369,6 +369,7 @@ async function split(q: Queue, array: ArrayNow, piece: PieceAt, from: number, to
     if (task === undefined) return;
     if (at.place.state === 'delayed') await writeWhy(q, at.id, n, 'delayed', { at: 0, by: null, reason: null, dueAt: at.place.dueAt });
     if ((await move(q, at.file, q.lay.entry({ state: 'running', session }, at.id, n))) !== 'moved') return;
+    await markSplit(q, task, piece, n, at.state);
     const home = await homeOf(q, session, task, n);
     const journal = at.n > 0 ? await readJournal(q, piece, at.n) : undefined;
     const fateOf = (element: number): Fate => {
@@ -560,6 +561,8 @@ export async function retryElements(
   const unfinished = !isTerminal(array.state);
   const subject = range === undefined ? id : pieceId(id, range[0], range[1]);
   if (unfinished && range === undefined && !options.failed) throw wrong(id, array.state, 'retry');
+  // What its end was to make is made first, whoever was about to.
+  if (!unfinished && isHooked(array.task)) await endArray(q, id);
   // What runs again must not meet what was asked of it before.
   await unmark(q, id, 'stop');
   const [lo, hi] = range ?? WHOLE;
@@ -617,10 +620,11 @@ export function* elementsIn(array: ArrayNow): Generator<{ n: number; piece: Piec
 export async function endArray(q: Queue, id: string): Promise<void> {
   if ((await arrayEnded(q, id)) === undefined) return;
   const array = await readArray(q, id);
-  if (array === undefined || !array.isWhole || !isTerminal(array.state)) return;
+  if (array === undefined || !isAtRest(array)) return;
   const { task, many, pieces, counts, state } = array;
-  // Whatever begins again raises a number, and no number ever falls: each ending has its own sum.
-  const n = pieces.reduce((sum, p) => sum + p.at.n * countIn(many.numbers, p.lo, p.hi), 0);
+  const n = await endingOf(q, array);
+  // A name that was left never comes back: twice the same, and so it was at one moment. Else whoever moves something looks again.
+  if (namesOf(await readArray(q, id)) !== namesOf(array)) return;
   const { many: _many, ...whole } = task;
   const outcome = state === 'done' ? 'succeeded' : state === 'failed' ? 'failed' : 'canceled';
   const error = state === 'failed' ? `${counts.failed} of ${many.size} failed` : null;
@@ -628,11 +632,49 @@ export async function endArray(q: Queue, id: string): Promise<void> {
   if (follow !== undefined) await releaseFollowUp(q, follow);
 }
 
+/** Whether all of it has ended, and nothing is just being split. */
+function isAtRest({ isWhole, pieces }: ArrayNow): boolean {
+  return isWhole && pieces.every((p) => isTerminal(p.at.place.state));
+}
+
+function namesOf(array: ArrayNow | undefined): string {
+  return (array?.pieces ?? [])
+    .map((p) => p.at.file)
+    .toSorted()
+    .join('\n');
+}
+
 /** The sweep: arrays that something follows from, and whose last owner may have died before it did that. */
 export async function sweepArrays(q: Queue): Promise<void> {
   for (const id of await listOrEmpty(q.fsx, `${q.dir}/arrays`, q.network)) {
     if (isId(id) && (await listOrEmpty(q.fsx, marksDir(q, id))).includes('hooks')) await endArray(q, id);
   }
+}
+
+/**
+ * Before a piece that has ended, and was only taken to be split, goes back to its end as attempt `n`: notes that this number stands for
+ * no attempt. By whoever brings it back, the verb or a burial.
+ */
+export async function markSplit(q: Queue, task: Task, { base, lo, hi }: Piece, n: number, state: State): Promise<void> {
+  if (isTerminal(state) && isHooked(task)) await createOnce(q, `${marksDir(q, base)}/split.${lo}-${hi}.a${n}`, '');
+}
+
+/**
+ * The number of this ending of an array, in all of whose pieces nothing moves: how often its elements have begun, or could have. What
+ * begins again raises a number and none ever falls, so the next ending has a higher one; a split raises one too, which is taken off.
+ */
+async function endingOf(q: Queue, { id, many, pieces }: ArrayNow): Promise<number> {
+  const splits: Array<{ lo: number; hi: number; n: number }> = [];
+  for (const name of await listOrEmpty(q.fsx, marksDir(q, id), true)) {
+    const m = /^split\.(\d+)-(\d+)\.a(\d+)$/.exec(name);
+    if (m !== null) splits.push({ lo: Number(m[1]), hi: Number(m[2]), n: Number(m[3]) });
+  }
+  let sum = 0;
+  for (const p of pieces) {
+    const raised = new Set(splits.filter((s) => s.lo <= p.lo && p.hi <= s.hi && s.n <= p.at.n).map((s) => s.n));
+    sum += (p.at.n - raised.size) * countIn(many.numbers, p.lo, p.hi);
+  }
+  return sum;
 }
 
 /** Made at submit where something follows from the end of the whole. */
@@ -667,6 +709,7 @@ export async function removeElements(
  */
 export async function eraseArray(q: Queue, array: ArrayNow): Promise<void> {
   const { id, task, state } = array;
+  if (isHooked(task)) await endArray(q, id);
   const { resultsOf } = await import('./array-view.ts');
   const results = state === 'done' ? await resultsOf(q, array) : [];
   const text = results.some((r) => r !== null) ? `${JSON.stringify({ result: results })}\n` : '';

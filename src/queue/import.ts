@@ -228,7 +228,7 @@ const ROOMS: Readonly<Record<string, RegExp>> = {
   blobs: new RegExp(`^${ID}\\.(?:script|stdin|items|items\\.index)$`),
   notes: new RegExp(`^(${TASK_ID})/\\d{14}\\.[0-9a-z]{1,16}\\.json$`),
   state: new RegExp(`^(${TASK_ID})/.+$`, 's'),
-  arrays: new RegExp(`^(${ID})/(?:hold|stop|hooks)$`),
+  arrays: new RegExp(`^(${ID})/(?:hold|stop|hooks|split\\.\\d{1,9}-\\d{1,9}\\.a\\d{1,9})$`),
   groups: new RegExp(`^(${ID})(?:\\.json|\\.open|/started|/late|/failed/\\d{6}/${TASK_ID}|/ended/\\d{1,16}\\.(?:success|failure|cancel))$`),
   follow: new RegExp(`^(${ID})\\.json$`),
   cron: new RegExp(

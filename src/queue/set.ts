@@ -12,7 +12,7 @@ import { serverNow } from './clock.ts';
 import { tryRelease } from './depend.ts';
 import { locate, type Located } from './find.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
-import { cancelName, entryName, parseEntry, type Place } from './layout.ts';
+import { cancelName, entryName, parseEntry, pieceOf, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
 import { keepJournal } from './pieces.ts';
@@ -174,7 +174,11 @@ export async function putBack(q: Queue, session: string, id: string, n: number):
     else await carryCancel(q, session, id, n);
     return;
   }
-  if (task.many !== undefined) await keepJournal(q, id, n);
+  if (task.many !== undefined) {
+    await keepJournal(q, id, n);
+    const piece = pieceOf(id);
+    if (piece !== undefined) await (await import('./array.ts')).markSplit(q, task, piece, n, state);
+  }
   const place = await formerPlace(q, task, n, state);
   if (place.state === 'queued') await defineLane(q, task);
   const moved = await move(q, file, q.lay.entry(place, id, n));

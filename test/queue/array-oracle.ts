@@ -5,7 +5,7 @@
  */
 import fs from 'node:fs';
 import { numbersIn } from '../../src/task/array.ts';
-import { isTerminal, STATES, type Outcome, type State, type Task, type TerminalState } from '../../src/task/types.ts';
+import { isTerminal, STATES, type Cause, type Outcome, type State, type Task, type TerminalState } from '../../src/task/types.ts';
 import { stateOfAll, type Counts } from '../../src/task/many.ts';
 import { baseId, parseEntry, parseRest, pieceOf } from '../../src/queue/layout.ts';
 import { parseJournal } from '../../src/queue/pieces.ts';
@@ -44,7 +44,16 @@ export interface KnownArray {
   acked: boolean;
   removing: boolean;
   retried: Array<{ lo: number; hi: number; n: number }>;
+  /** All of it has ended. */
+  ended: boolean;
+  /** Endings of the whole from which something follows, and what has followed. */
+  endings: number;
+  followed: string[];
+  /** The ending that had come when something followed last. */
+  followedAt: number;
 }
+
+const HOOKS: Partial<Record<State, keyof Task>> = { done: 'onSuccess', failed: 'onFailure', canceled: 'onCancel' };
 
 /** Who a session belongs to and whether it was given up: what the oracle of single tasks knows. */
 export interface Sessions {
@@ -56,6 +65,8 @@ const SET = /^set\.([a-z]+)\./;
 
 export class ArrayOracle {
   readonly known = new Map<string, KnownArray>();
+  /** Whether nothing is done at the same time as a retry. */
+  isExact = true;
   private readonly world: World;
   private readonly sessions: Sessions;
 
@@ -98,7 +109,8 @@ export class ArrayOracle {
         retriedAt: -1,
       });
     }
-    const a: KnownArray = { id: task.id, task, elements, entries: new Map(), acked: false, removing: false, retried: [] };
+    const nothing = { acked: false, removing: false, retried: [], ended: false, endings: 0, followed: [], followedAt: 0 };
+    const a: KnownArray = { id: task.id, task, elements, entries: new Map(), ...nothing };
     this.known.set(task.id, a);
     return a;
   }
@@ -214,6 +226,20 @@ export class ArrayOracle {
       );
       if (by.length !== 1) this.fail(`V1: element ${n} of ${a.id} is covered by ${by.length}: ${by.map((c) => c.path).join(', ')}`, a.id);
     }
+    const state = this.stateOf(a.id);
+    const ended = state !== undefined && isTerminal(state) && [...a.elements.keys()].every((n) => isTerminal(this.stateOfElement(a, n)!));
+    const hook = state === undefined ? undefined : HOOKS[state];
+    if (ended && !a.ended && hook !== undefined && a.task[hook] !== undefined) a.endings++;
+    a.ended = ended;
+  }
+
+  /** D6: once for each ending of the whole, and only when it has come. */
+  follows(cause: Cause, by: string): void {
+    const a = this.known.get(cause.id);
+    a?.followed.push(by);
+    if (a !== undefined) a.followedAt = a.endings;
+    if (a === undefined || a.followed.length > a.endings)
+      this.fail(`${by} follows from an end of ${cause.id}: ${a?.followed.join(', ')} for ${a?.endings} endings`, cause.id);
   }
 
   /** An element begins for real. */
@@ -263,6 +289,9 @@ export class ArrayOracle {
     for (const a of this.known.values()) {
       if (!a.acked || a.removing) continue;
       this.check(a);
+      // An end that lasted a moment only may be taken for none: a retry that began before it came.
+      const missed = this.isExact ? a.followed.length < a.endings : a.ended && a.followedAt < a.endings;
+      if (missed) this.fail(`${a.id} ended ${a.endings} times, followed by ${a.followed.join(', ')}`, a.id);
       for (const [n, e] of a.elements) {
         if (e.running !== undefined) this.fail(`element ${n} of ${a.id} runs still`, a.id);
         const state = this.stateOfElement(a, n);
@@ -274,7 +303,10 @@ export class ArrayOracle {
   }
 
   private stateOfElement(a: KnownArray, n: number): State | undefined {
-    return [...a.entries.values()].find((c) => c.lo <= n && n <= c.hi)?.state;
+    const by = [...a.entries.values()].find((c) => (c.lo <= n && n <= c.hi) || (c.rest !== undefined && c.rest.lo <= n && n <= c.rest.hi));
+    // What is being split is what it was.
+    const home = by?.session === undefined ? undefined : SET.exec(by.session)?.[1];
+    return (home as State | undefined) ?? by?.state;
   }
 
   /** The states of the elements in their order. */

@@ -119,7 +119,7 @@ async function array(s: Stage, over: Partial<TaskDraft> = {}): Promise<void> {
 
 /** Its elements have all ended so, in chunks or one by one. */
 async function endedArray(s: Stage, code: 0 | 1): Promise<void> {
-  await array(s);
+  await array(s, HOOKS);
   for (let i = 0; i < 10 && s.oracle.arrays.open().length > 0; i++) {
     await s.world.alone(`worker-before${i}`, (p) => runSome(p, s.oracle, i % 2 === 0 ? 'chunk' : 'singles', code));
   }
@@ -153,7 +153,7 @@ const ARRAY_CASES: readonly Case[] = [
   })),
   {
     name: 'run a chunk whose elements are tried again',
-    before: (s) => array(s, { retries: 1 }),
+    before: (s) => array(s, { ...HOOKS, retries: 1 }),
     verb: (s, p) => runSome(p, s.oracle, 'chunk', 1),
     ends: ['done'],
     done: ['done'],
@@ -180,7 +180,13 @@ const ARRAY_CASES: readonly Case[] = [
     done: ['done'],
   },
   ...['', '.3', '.3-5'].flatMap((part): Case[] => [
-    { name: `cancel an array${part}`, before: array, verb: cancelPart(part), ends: ['canceled', 'done'], done: ['canceled'] },
+    {
+      name: `cancel an array${part}`,
+      before: (s) => array(s, HOOKS),
+      verb: cancelPart(part),
+      ends: ['canceled', 'done'],
+      done: ['canceled'],
+    },
     {
       name: `cancel an array${part} of which some run in a worker that died`,
       before: async (s) => {

@@ -391,6 +391,7 @@ export class Oracle {
     k.acked = true;
     const { cause } = k.task!;
     if (cause === undefined) this.fail(`${k.id} was in follow/ and follows from nothing`, k.id);
+    if (cause!.many === true) return this.arrays.follows(cause!, k.id);
     const parent = this.known(cause!.id);
     const ending = `${cause!.attempt} ${cause!.kind}`;
     const ended = parent.ended.get(cause!.attempt);
@@ -404,6 +405,7 @@ export class Oracle {
   /** What lies ready at the end is for a task that may still end so. */
   private checkReady(name: string): void {
     const { id, cause } = JSON.parse(fs.readFileSync(this.world.absolute(`follow/${name}`), 'utf8')) as Task; // written by the code under test
+    if (cause!.many === true) this.fail(`${id} lies ready for the end of ${cause!.id}, which had come before`, cause!.id);
     const at = [...this.known(cause!.id).spots.values()][0];
     if (at === undefined || isTerminal(at.state) || at.n > cause!.attempt)
       this.fail(`${id} lies ready for ${cause!.kind} of ${cause!.id}.a${cause!.attempt}, which is ${at?.path ?? 'gone'}`, cause!.id);

@@ -32,9 +32,9 @@ import { sweepTmp } from '../../src/queue/sweep.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
 import { manyOfArray } from '../../src/task/many.ts';
 import { newTally } from '../../src/task/decide.ts';
-import type { Next, Outcome } from '../../src/task/types.ts';
+import { STATES, type Next, type Outcome, type Task } from '../../src/task/types.ts';
 import { cancel, dead, ended, given, stateOf, submit, type Stage } from './cases.ts';
-import { draft, type Call, type Job, type Proc, World, type WorldOptions } from './harness.ts';
+import { draft, isMutation, type Call, type Job, type Proc, World, type WorldOptions } from './harness.ts';
 import { keyDir, Oracle, type Known } from './oracle.ts';
 import { beginChunk, beginSome, buryDead, keep, recover, runOne, runSome, work, workOff } from './sim-worker.ts';
 
@@ -1399,6 +1399,51 @@ describe('pieces of an array', () => {
     await s.world.alone('worker', (p) => work(p, s.oracle, { mood: () => (turns++ < 60 ? 'settle' : 'leave'), most: 2 }));
     expect(refusals).toBeGreaterThan(0);
     expect(states(s)).toBe('done done done done done done done done');
+  });
+
+  /** Tasks that the endings of the array have made. */
+  function followUps(s: Stage): number {
+    const isOfIt = (file: string): boolean => {
+      const text =
+        file.endsWith('.json') && fs.statSync(s.world.absolute(file)).isFile() ? fs.readFileSync(s.world.absolute(file), 'utf8') : '{}';
+      return (JSON.parse(text) as Partial<Task>).cause?.id === s.id;
+    };
+    return STATES.flatMap((state) =>
+      fs.readdirSync(s.world.absolute(state), { recursive: true }).map((name) => `${state}/${String(name)}`),
+    ).filter(isOfIt).length;
+  }
+
+  it('D6: what follows from the end of the whole is made once for each ending, wherever a retry of some of it dies', async () => {
+    for (let calls = 1, more = true; more; calls++) {
+      const s = await begin();
+      s.id = await given(s, { many, onSuccess: 'true' });
+      await recover(s.world, s.oracle);
+      const began = (): number => [...s.oracle.arrays.known.get(s.id)!.elements.values()].reduce((sum, e) => sum + e.started.size, 0);
+      expect([began(), followUps(s)]).toEqual([8, 1]);
+      let seen = 0;
+      const retry = await s.world.spawn('retry', (p) => retryTask(p.q, `${s.id}.3-5`, { by: null }));
+      await s.world.finish(retry, (c) => isMutation(c.op) && ++seen > calls);
+      more = s.world.nextCall(retry.proc) !== undefined;
+      if (more) s.world.crash(retry.proc);
+      await recover(s.world, s.oracle);
+      expect(followUps(s), `killed after ${calls} changes, ${began() - 8} run again`).toBe(began() > 8 ? 2 : 1);
+    }
+  });
+
+  it('D6: what the end of the whole was to make is made though its last owner died and some of it is retried', async () => {
+    const s = await begin();
+    s.id = await given(s, { many, onSuccess: 'true', onFailure: 'true' });
+    const worker = await stopAt(
+      s,
+      'worker',
+      (p) => work(p, s.oracle, { mood: () => 'settle', most: 4 }),
+      (c) => c.op === 'rename' && c.target!.startsWith('follow/'),
+    );
+    s.world.crash(worker.proc);
+    await s.world.alone('retry', (p) => retryTask(p.q, `${s.id}.3-5`, { by: null }));
+    expect(followUps(s)).toBe(1);
+    await recover(s.world, s.oracle);
+    expect(followUps(s)).toBe(2);
   });
 });
 

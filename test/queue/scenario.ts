@@ -97,6 +97,7 @@ export async function play(seed: number, verbs: number, about: 'all' | 'arrays' 
   replaceLock(async () => async () => undefined);
   try {
     const oracle = new Oracle(world);
+    oracle.arrays.isExact = false;
     const run: Run = {
       world,
       oracle,
@@ -290,6 +291,7 @@ async function submitArray(run: Run, p: Proc): Promise<void> {
   const over: Partial<TaskDraft> = { many, retries: rng.int(2), priority: rng.pick([0, 0, 5]) };
   if (rng.chance(0.1)) over.hold = true;
   if (rng.chance(0.1)) over.delayMs = 1 + rng.int(60);
+  if (rng.chance(0.5)) Object.assign(over, HOOKS);
   over.onLost = rng.pick(['requeue', 'requeue', 'hold', 'fail']);
   const made = await submitTask(p.q, draft(over));
   run.arrays.push(made.id);
