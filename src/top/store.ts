@@ -261,11 +261,13 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     // What was seen to be empty counts only if the queue was there all the time.
     if (!q.network || tree.changes() !== changes) await q.fsx.stat(q.lay.config);
     if (phase.complete) endings.tasks(endedTasks(), system.monotonic());
-    if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) {
-      wordAtMs = system.monotonic();
-      word = await eyes.word(totalCounts());
-    }
+    if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) await findWord();
     unreachableSince = null;
+  };
+
+  const findWord = async (): Promise<void> => {
+    wordAtMs = system.monotonic();
+    word = await eyes.word(totalCounts());
   };
 
   const startRefresh = (): Promise<void> => {
@@ -306,6 +308,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       await breathe();
     }
     endings.tasks(endedTasks(), system.monotonic());
+    // What was said before went by fewer.
+    await findWord().catch(() => undefined);
     phase.complete = true;
     shelves.save();
     giveMemoryBack();
@@ -811,6 +815,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       if (!begun) {
         await begin();
         while (!phase.complete && system.monotonic() - now < FIRST_MS) await breathe();
+        // A refresh may take longer than anybody waits for the first answer.
+        if (!phase.complete && !q.network) await findWord().catch(() => undefined);
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
       } else if (now - refreshed >= (q.network ? NETWORK_PACE_MS : PACE_MS)) {
         await Promise.race([startRefresh(), sleep(LATER_MS)]);

@@ -197,7 +197,7 @@ describe('looking at a queue with things in it that are no tasks', () => {
           (file: string): unknown => fs.symlinkSync('/nowhere', file),
           (file: string): unknown => fs.writeFileSync(file, ''),
         ].entries()) {
-          make(path.join(place, `${id.slice(0, -2)}${i}${k}.a0.json`));
+          make(path.join(place, `${id.slice(0, -3)}${id.at(-3) === 'a' ? 'b' : 'a'}${i}${k}.a0.json`));
         }
       }
       const ran = await farm.tq(verb);

@@ -237,6 +237,26 @@ describe('counts', () => {
   });
 });
 
+describe('the word', () => {
+  it('goes by what was counted, however long the queue takes to be looked at again', async () => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tq-top-'));
+    onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
+    const root = path.join(dir, 'q');
+    await initQueue(root, { shared: false, leaseMs: null });
+    let opened = false;
+    // Each look begins by asking for this file.
+    const q = await openQueue(root, {
+      fault: (op, file) => (opened && op === 'stat' && file.endsWith('/tq.json') ? { kind: 'delay', ms: 60_000 } : undefined),
+    });
+    put(q, QUEUED, idOf(0));
+    const eyes: Eyes = { ...BLIND, word: async (counts) => (counts.queued > 0 ? 'waiting' : 'empty') };
+    const store = await openStore(q, { now: () => Date.now(), monotonic: () => performance.now() }, eyes);
+    onTestFinished(() => store.close());
+    opened = true;
+    expect(await store.look(ASK)).toMatchObject({ word: 'waiting', isComplete: true, counts: { queued: 1 } });
+  });
+});
+
 describe('filters and orders', () => {
   it('K3: a part of a name, a state, k=v and the flags of ls narrow the list', async () => {
     const w = await watched((q) => {
