@@ -69,7 +69,7 @@ async function list(ctx: Ctx<Flags>): Promise<number> {
   if (flags.count === true) {
     io.out(`${then === undefined ? await source.count() : await countRows!(all())}\n`);
   } else {
-    const rows = takeSome(order === undefined ? all() : sorted(all(), order), limit);
+    const rows = takeSome(order === undefined ? all() : sorted(all(), order, limit), limit);
     if (flags.ndjson === true) await printLines(rows, ctx);
     else if (ctx.json) await printArray(rows, ctx);
     else await printTable(q, rows, fields, flags['no-header'] !== true, ctx, then);
@@ -326,15 +326,25 @@ function parseOrder(text: string): Order {
   return { field: parseField(down ? text.slice(1) : text, '--sort'), down };
 }
 
-/** Tasks that lack the field come last either way; equal ones stay newest first. */
-async function* sorted(rows: Rows, { field, down }: Order): Rows {
+/** At least so many are kept before those beyond the limit are dropped. */
+const DROP_AT = 1000;
+
+/** Tasks that lack the field come last either way; equal ones stay newest first. No more are kept than will be shown. */
+async function* sorted(rows: Rows, { field, down }: Order, limit: number): Rows {
   const all: Array<{ row: Looked; key: string | number | null }> = [];
-  for await (const row of rows) all.push({ row, key: sortKey(valueOf(row.view, field)) });
-  all.sort((a, b) => {
-    if (a.key === null || b.key === null) return a.key === b.key ? 0 : a.key === null ? 1 : -1;
-    const up = typeof a.key === 'number' && typeof b.key === 'number' ? a.key - b.key : compare(String(a.key), String(b.key));
-    return down ? -up : up;
-  });
+  const sort = (): void => {
+    all.sort((a, b) => {
+      if (a.key === null || b.key === null) return a.key === b.key ? 0 : a.key === null ? 1 : -1;
+      const up = typeof a.key === 'number' && typeof b.key === 'number' ? a.key - b.key : compare(String(a.key), String(b.key));
+      return down ? -up : up;
+    });
+    if (all.length > limit) all.length = limit;
+  };
+  for await (const row of rows) {
+    all.push({ row, key: sortKey(valueOf(row.view, field)) });
+    if (all.length >= 2 * limit + DROP_AT) sort();
+  }
+  sort();
   for (const { row } of all) yield row;
 }
 

@@ -68,6 +68,29 @@ describe('ls', () => {
     expect((await farm.tq(['ls', '--limit', 'many'])).code).toBe(2);
   });
 
+  it('J1: of many the first ones of an order are the same with a limit as without one', async () => {
+    const farm = await makeFarm();
+    const MANY = 2500;
+    const tasks = Array.from({ length: MANY }, (_, i) => ({
+      command: ['true'],
+      name: String((i * 7919) % MANY),
+      priority: i % 7,
+      queue: 'q',
+    }));
+    await farm.ok(['submit', '--batch', '-'], { input: tasks.map((t) => JSON.stringify(t)).join('\n') });
+    for (const order of ['name', '-name', 'priority', '-priority', 'endedAt']) {
+      const all = (await farm.ok(['ls', '--sort', order, '-o', 'id,name,priority', '--no-header'])).split('\n');
+      expect(all.length).toBe(MANY + 1);
+      const first = (await farm.ok(['ls', '--sort', order, '-o', 'id,name,priority', '--no-header', '--limit', '20']))
+        .trimEnd()
+        .split('\n');
+      expect(
+        first.map((line) => line.split(/ +/)),
+        order,
+      ).toEqual(all.slice(0, 20).map((line) => line.split(/ +/)));
+    }
+  });
+
   it('J1: --expand --count counts the elements that --expand lists', async () => {
     const farm = await makeFarm();
     await farm.submit('--', 'true');
