@@ -68,6 +68,7 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
   const lines: Array<readonly [string, string]> = [
     ['name', visible(view.name ?? '')],
     ['command', commandOf(view)],
+    ['data', view.data === null || view.data === undefined ? '' : visible(JSON.stringify(view.data))],
     ['cwd', visible(view.cwd)],
     ['queue', `${visible(view.queue)}, priority ${view.priority}`],
     ['group', visible(view.group ?? '')],
@@ -83,12 +84,15 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
     ['started', moment(view.startedAt)],
     ['ended', moment(view.endedAt)],
     ['worker', visible(view.worker ?? '')],
-    ['retries', view.retries === 0 ? '' : `${view.retries}, backoff ${visible(view.backoff)}`],
+    ['retries', retriesText(view)],
+    ['ok codes', codesText(view['ok'])],
     ['limits', limitsText(view)],
+    ['when lost', view['onLost'] === 'hold' || view['onLost'] === 'fail' ? view['onLost'] : ''],
     ['progress', progressText(view.progress)],
     ['stopped at', stoppedAt(view)],
     ['result', view.result === null || view.result === undefined ? '' : visible(JSON.stringify(view.result))],
     ['fallback', typeof view['fallback'] === 'string' ? visible(view['fallback']) : ''],
+    ...HOOKS.map(([title, field]): [string, string] => [title, typeof view[field] === 'string' ? visible(view[field]) : '']),
     ['follows from', view.cause === null ? '' : `${view.cause.kind} of ${visible(view.cause.id)} (${view.cause.outcome})`],
     ['followed by', await followUpsText(q, view)],
     ['waits for', await parentsText(q, view)],
@@ -150,6 +154,25 @@ function needsText({ id, needs, on, mutex, limits }: TaskView): string {
   const own = arrayLimit(baseId(id));
   for (const limit of limits) if (limit.name !== own) parts.push(`limit ${visible(limit.name)}${limit.n === 1 ? '' : `=${limit.n}`}`);
   return parts.join(', ');
+}
+
+/** Commands that are submitted when it ends so. */
+const HOOKS = [
+  ['on success', 'onSuccess'],
+  ['on failure', 'onFailure'],
+  ['on cancel', 'onCancel'],
+] as const;
+
+function retriesText(view: TaskView): string {
+  if (view.retries === 0) return '';
+  const codes = codesText(view['retryOn']);
+  return `${view.retries}, backoff ${visible(view.backoff)}${codes === '' ? '' : `, after exit codes ${codes}`}`;
+}
+
+/** `0,3-5`, of ranges in a task file. */
+function codesText(ranges: unknown): string {
+  if (!Array.isArray(ranges)) return '';
+  return ranges.map((range) => (Array.isArray(range) ? [...new Set(range.map(Number))].join('-') : '')).join(',');
 }
 
 function limitsText({ timeoutMs, deadlineMs, stallMs }: TaskView): string {

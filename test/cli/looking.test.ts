@@ -274,6 +274,37 @@ describe('show', () => {
     expect(timeless(await farm.ok(['show', a, b]))).toBe(timeless(`${text}\n${child}`));
   });
 
+  it('J3: what was asked for at submit', async () => {
+    const farm = await makeFarm();
+    const flags = [
+      '--hold',
+      '--retries',
+      '2',
+      '--retry-on',
+      '5,64-78',
+      '--ok',
+      '0,3',
+      '--on-lost',
+      'hold',
+      '--on-failure',
+      'echo f',
+      '--on-success',
+      'echo s',
+    ];
+    const text = await farm.ok(['show', await farm.submit(...flags, '-c', 'exit 3')]);
+    for (const line of [
+      'retries +2, backoff exp:1s..5m, after exit codes 5,64-78',
+      'ok codes +0,3',
+      'when lost +hold',
+      'on success +echo s',
+      'on failure +echo f',
+    ])
+      expect(text).toMatch(new RegExp(`\\n {2}${line}\\n`));
+    expect(text).not.toContain('on cancel');
+    const handled = await farm.submit('--hold', '--handler', 'resize', '--data', '{"width":10}');
+    expect(await farm.ok(['show', handled])).toMatch(/command +\(handler resize\)\n +data +\{"width":10\}\n/);
+  });
+
   it('J3: of an array how many elements are in which state, and how many may run at a time', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--array', '1-9%2', '--', 'sh', '-c', 'exit $(( {} == 3 ))');
