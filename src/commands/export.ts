@@ -40,28 +40,36 @@ export const command = defineCommand({
       if (bytes !== undefined) io.err(`tq: ${tasks} ${tasks === 1 ? 'task' : 'tasks'} exported`);
       return 0;
     }
-    const target = path.resolve(ctx.system.cwd(), file);
-    // Written aside and renamed: what was there stays until the new one is whole.
-    const aside = `${target}.${process.pid}.part`;
+    const { target, isFile } = destination(path.resolve(ctx.system.cwd(), file));
+    // Written aside and renamed: what was there stays until the new one is whole. A device or a pipe is written to and stays what it is.
+    const aside = isFile ? `${target}.${process.pid}.part` : target;
     let fd: number | undefined;
     try {
-      fd = fs.openSync(aside, 'wx', 0o600);
+      fd = fs.openSync(aside, isFile ? 'wx' : 'w', 0o600);
       const into = fd;
       const bytes = await write(pieces(q, version, told), (chunk) => writeAll(into, chunk));
-      fs.fsyncSync(fd);
+      if (isFile) fs.fsyncSync(fd);
       fs.closeSync(fd);
       fd = undefined;
-      fs.renameSync(aside, target);
+      if (isFile) fs.renameSync(aside, target);
       if (json) printJson({ file: target, tasks, bytes }, io);
       else io.err(`tq: ${tasks} ${tasks === 1 ? 'task' : 'tasks'} exported to ${visible(file)}`);
       return 0;
     } catch (error) {
       if (fd !== undefined) fs.closeSync(fd);
-      fs.rmSync(aside, { force: true });
+      if (isFile) fs.rmSync(aside, { force: true });
       throw error instanceof TqError ? error : cannotWrite(file, error);
     }
   },
 });
+
+/** Where a symlink leads to counts, and what is there: `/dev/stdout`, a named pipe. */
+function destination(given: string): { target: string; isFile: boolean } {
+  const there = fs.statSync(given, { throwIfNoEntry: false });
+  if (there === undefined) return { target: given, isFile: true };
+  if (!there.isFile() && !there.isDirectory()) return { target: given, isFile: false };
+  return { target: fs.realpathSync(given), isFile: true };
+}
 
 function cannotWrite(file: string, error: unknown): unknown {
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;

@@ -16,6 +16,9 @@ export function report(system: System, variable: string, verb: string, text: str
   }
   const aside = `${file}.${system.pid}`;
   try {
+    // Somebody who tries out a script may have named a terminal or /dev/null.
+    const there = fs.statSync(file, { throwIfNoEntry: false });
+    if (there !== undefined && !there.isFile()) return fs.writeFileSync(file, text);
     fs.writeFileSync(aside, text);
     fs.renameSync(aside, file);
   } catch (error) {

@@ -3,7 +3,7 @@
  */
 import { TqError } from '../errors.ts';
 import { cancelTask } from '../queue/cancel.ts';
-import { removeTask, wrongState } from '../queue/control.ts';
+import { refuseElement, removeTask, wrongState } from '../queue/control.ts';
 import { isTerminal, STATES, TERMINAL } from '../task/types.ts';
 import { byOf, changeEach } from './changing.ts';
 import { DRY_RUN_FLAG, FILTER_FLAGS, SELECTOR, YES_FLAG } from './flags/filter.ts';
@@ -29,14 +29,16 @@ export const command = defineCommand({
       filters: true,
       reach: force ? STATES : TERMINAL,
       asks: true,
-      rehearse: (_q, { id, at }) => {
+      rehearse: async (q, { id, at }) => {
+        await refuseElement(q, at);
         if (!force && !isTerminal(at.state)) throw wrongState(id, at.state, 'remove');
-        return Promise.resolve(undefined);
+        return undefined;
       },
       begin: async (q, tasks) => {
         // All are asked to end before the first is waited for.
         for (const { id, at } of tasks)
-          if (force && !isTerminal(at.state)) await quietly(cancelTask(q, id, { reason: 'removed', now: false, by }));
+          if (force && !isTerminal(at.state))
+            await quietly(refuseElement(q, at).then(() => cancelTask(q, id, { reason: 'removed', now: false, by })));
       },
       change: (q, { id }) => removeTask(q, id, { force, by }),
     });

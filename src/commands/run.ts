@@ -14,7 +14,7 @@ import { formatDuration } from '../task/duration.ts';
 import { isTerminal, type Task } from '../task/types.ts';
 import { unable } from '../worker/obstacle.ts';
 import { isAwake, sights } from '../worker/sight.ts';
-import { ownCode } from './describe.ts';
+import { ownCode, stateAndReason } from './describe.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
 import { follow, type Followed } from './follow.ts';
 import { interruptible } from './interrupt.ts';
@@ -64,14 +64,14 @@ export async function submitAndFollow(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue,
   if (able !== 'yes' && (await waits(q, id))) ctx.io.err(`tq: ${id} waits for a worker: ${able}`);
   return interruptible(ctx, [id], async (signal) => {
     const streams = task.split ? (['stdout', 'stderr'] as const) : (['stdout'] as const);
-    if (task.many !== undefined) return (await handOnElements(q, id, ctx.system, signal)) === 'aborted' ? EXIT.no : codeOf(q, id);
+    if (task.many !== undefined) return (await handOnElements(q, id, ctx.system, signal)) === 'aborted' ? EXIT.no : codeOf(ctx, q, id);
     const waiting = await whileItWaits(ctx, q, id);
     const sink: typeof handOn = (stream, piece) => {
       waiting?.end();
       return handOn(stream, piece);
     };
     const end = await follow(q, id, ctx.system, { streams, all: existing !== true, sink, signal }).finally(() => waiting?.end());
-    return end === 'aborted' ? EXIT.no : codeOf(q, id);
+    return end === 'aborted' ? EXIT.no : codeOf(ctx, q, id);
   });
 }
 
@@ -108,9 +108,9 @@ async function whileItWaits(ctx: Pick<Ctx, 'system'>, q: Queue, id: string): Pro
 export async function waitForIt(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string): Promise<number> {
   return interruptible(ctx, [id], async (signal) => {
     const at = await locateAny(q, id);
-    if (at === undefined) return codeOf(q, id);
+    if (at === undefined) return codeOf(ctx, q, id);
     await untilEnded(q, [{ id, at }], ctx, { signal });
-    return signal.aborted ? EXIT.no : codeOf(q, id);
+    return signal.aborted ? EXIT.no : codeOf(ctx, q, id);
   });
 }
 
@@ -132,7 +132,7 @@ async function runItHere(ctx: Pick<Ctx, 'system' | 'io'>, q: Queue, id: string, 
     });
   }
   await following;
-  return codeOf(q, id);
+  return codeOf(ctx, q, id);
 }
 
 /** The output of all elements of an array, each line with its element. */
@@ -148,11 +148,17 @@ function handOn(stream: 'stdout' | 'stderr', piece: Uint8Array): boolean {
   return true;
 }
 
-async function codeOf(q: Queue, id: string): Promise<number> {
+/** The task's own code; where it was tq that ended it, or nothing ran, the reason is nowhere in its output and is said here. */
+async function codeOf({ io }: Pick<Ctx, 'io'>, q: Queue, id: string): Promise<number> {
   const view = await viewTask(q, id);
   if (view === undefined) throw new TqError('NOT_FOUND', `${id} was removed before its end was seen`);
+  const own = view.state === 'done' || (view.state === 'failed' && OWN_ENDS.has(view.attempts.at(-1)?.outcome ?? ''));
+  if (view.array === null && !own) io.err(`tq: ${id} ${stateAndReason(view)}`);
   return ownCode(view);
 }
+
+/** The ends of an attempt that the task itself has made, or its system. */
+const OWN_ENDS: ReadonlySet<string> = new Set(['succeeded', 'failed', 'signaled']);
 
 /** Whether some awake worker could take it; otherwise why not, in a few words. */
 async function someoneCan(q: Queue, task: Task): Promise<string> {

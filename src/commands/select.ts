@@ -382,7 +382,10 @@ async function resolve(
         else if (ids[i] !== undefined) hits = await partsOf(q, entryId(ids[i], selector));
       }
     }
-    if (hits.length === 0) missing.push(selector.kind === 'last' ? noneOf(ctx.system.user()) : noSuchTask(word));
+    if (hits.length === 0)
+      missing.push(
+        selector.kind === 'last' ? noneOf(ctx.system.user()) : selector.kind === 'all' ? nothingMatches(options.verb) : noSuchTask(word),
+      );
     for (const at of hits) if (!found.has(at.id)) found.set(at.id, { id: at.id, at });
   }
   return { tasks: [...found.values()], missing, byFilter };

@@ -146,7 +146,8 @@ async function explain(q: Queue, { view, at }: Looked, farm: Farm): Promise<Beca
     case 'delayed': {
       const due = at.place.state === 'delayed' ? at.place.dueAt : undefined;
       const until = due === undefined ? '' : ` until ${clockTime(due, now)} (${relative(due, now)})`;
-      const because = at.n === 0 ? 'not before then, as submitted' : `after attempt ${view.attempt}${reason === '' ? '' : `: ${reason}`}`;
+      const said = at.n === 0 ? 'not before then, as submitted' : 'not before then';
+      const because = view.attempts.length === 0 ? said : `after attempt ${view.attempt}${reason === '' ? '' : `: ${reason}`}`;
       return { ...base, text: `is delayed${until}, ${because}`, until: due === undefined ? null : iso(due) };
     }
     case 'waiting': {

@@ -432,8 +432,8 @@ export async function cancelElements(
       const name = cancelName(pieceId(id, from, to), piece.at.n);
       asked = true;
       try {
-        // Never with its directory: that would undo a burial.
-        await q.fsx.create(`${q.lay.session(piece.at.place.session)}/${name}`, `${JSON.stringify(request)}\n`);
+        const { createRequest } = await import('./cancel.ts');
+        await createRequest(q, `${q.lay.session(piece.at.place.session)}/${name}`, request);
       } catch (error) {
         if (isGone(error)) return false;
         if (errnoOf(error) !== 'EEXIST') throw error;
@@ -505,7 +505,8 @@ export async function holdElements(
 }
 
 function wrong(id: string, state: State, wish: string): TqError {
-  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint: `tq show ${id}` });
+  const hint = wish === 'remove' ? `to cancel it first: tq rm --force ${id}` : `tq show ${id}`;
+  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint });
 }
 
 /** Held elements go back where they were. */

@@ -2,7 +2,7 @@
  * Cancel. What does not run is moved; what runs gets a `.cancel` beside its entry, which its worker sees at the next heartbeat.
  * A request outlives the entry it was made for: whoever finds one without its entry carries it to where the task is now.
  */
-import { errnoOf, TqError } from '../errors.ts';
+import { errnoOf, fsError, TqError } from '../errors.ts';
 import { isTerminal, type Task } from '../task/types.ts';
 import { serverNow } from './clock.ts';
 import { afterTerminal } from './depend.ts';
@@ -14,7 +14,7 @@ import { baseId, cancelName, entryName, parseEntry, pieceOf } from './layout.ts'
 import type { Queue } from './open.ts';
 import { nameIsThere, readTaskAt } from './outcome.ts';
 import { ring } from './signal.ts';
-import { createOnce, move, unlinkQuietly } from './steps.ts';
+import { createOnce, discard, move, stagingPath, unlinkQuietly } from './steps.ts';
 import { readWhy, writeWhy } from './why.ts';
 
 export interface CancelRequest {
@@ -115,9 +115,8 @@ export async function endWithoutAttempt(q: Queue, at: Located, task: Task, state
 /** Creates the request beside the running entry. False: the session is gone, or the entry left it: look for the task again. */
 async function askToCancel(q: Queue, session: string, id: string, n: number, request: CancelRequest): Promise<boolean> {
   const path = `${q.lay.session(session)}/${cancelName(id, n)}`;
-  const text = `${JSON.stringify(request)}\n`;
   try {
-    await q.fsx.create(path, text);
+    await createRequest(q, path, request);
   } catch (error) {
     const code = errnoOf(error);
     if (isGone(error)) return false;
@@ -128,6 +127,30 @@ async function askToCancel(q: Queue, session: string, id: string, n: number, req
   await ring(q);
   // An entry that left before the request came is looked for again; the request stays behind and is carried on or dropped.
   return nameIsThere(q, q.lay.session(session), entryName(id, n));
+}
+
+/**
+ * Makes a request, whole at once: a worker that looks between the name and the text would take it for one that says nothing. Never with
+ * its directory: that would undo a burial. Throws EEXIST where one is there (or the reply was lost, and it is this one), and ENOENT.
+ * On a full disk the request alone is made: one that says nothing needs no space, and what fills the disk may be this very task.
+ */
+export async function createRequest(q: Queue, path: string, request: CancelRequest): Promise<void> {
+  const tmp = stagingPath(q);
+  try {
+    await q.fsx.create(tmp, `${JSON.stringify(request)}\n`, { staging: true });
+  } catch (error) {
+    await discard(q, tmp);
+    // Not for want of the session: the queue itself is away.
+    if (isGone(error)) throw fsError(error, 'cancel', tmp);
+    const code = errnoOf(error);
+    if ((code !== 'ENOSPC' && code !== 'EDQUOT') || request.now || request.reason !== null) throw error;
+    return q.fsx.create(path, '');
+  }
+  try {
+    await q.fsx.link(tmp, path);
+  } finally {
+    await discard(q, tmp);
+  }
 }
 
 /** False: the request that was there is gone, and its entry with it. */

@@ -11,13 +11,13 @@ import { locate, type Located } from './find.ts';
 import { ensureFollowUp } from './follow.ts';
 import { isGone, listOrEmpty, mkdirp } from './fsx.ts';
 import { admitRetried, keyHolder } from './keys.ts';
-import { baseOf, parentOf, randomText, type Place } from './layout.ts';
+import { baseId, baseOf, parentOf, pieceOf, randomText, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readTaskAt } from './outcome.ts';
 import { lastResult, readMark } from './result.ts';
 import { aMoment } from './set.ts';
 import { ring } from './signal.ts';
-import { createOnce, move, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
+import { createOnce, move, publish, replace, rmdirIfEmpty, unlinkQuietly } from './steps.ts';
 import { defineLane } from './submit.ts';
 import { timedPlace } from './task-file.ts';
 import { readWhy, writeWhy } from './why.ts';
@@ -41,7 +41,8 @@ async function locateOrPart(
 }
 
 export function wrongState(id: string, state: State, wish: string): TqError {
-  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint: `tq show ${id}` });
+  const hint = wish === 'remove' ? `to cancel it first: tq rm --force ${id}` : `tq show ${id}`;
+  return new TqError('WRONG_STATE', `cannot ${wish} ${id}: it is ${state}`, { hint });
 }
 
 function keepsMoving(id: string, wish: string): TqError {
@@ -179,11 +180,11 @@ export async function removeTask(q: Queue, id: string, options: { force: boolean
   for (let round = 0; ; round++) {
     const at = await locateOrPart(q, id, round > 0);
     if ('range' in at) {
-      if (at.range !== undefined)
-        throw new TqError('REFUSED', `cannot remove ${id}: it is part of ${at.id}`, { hint: `tq rm ${at.id} removes the whole` });
+      if (at.range !== undefined) throw isPart(id);
       const { removeElements } = await import('./array.ts');
       return removeElements(q, at.id, options);
     }
+    await refuseElement(q, at);
     if (isTerminal(at.state)) {
       if (await erase(q, at)) return;
       continue;
@@ -198,6 +199,16 @@ export async function removeTask(q: Queue, id: string, options: { force: boolean
     }
     await new Promise((resolve) => setTimeout(resolve, q.network ? 500 : 50));
   }
+}
+
+/** Elements of an array go with the whole, also those that have an entry of their own: without one of them it would never be whole again. */
+export async function refuseElement(q: Queue, at: Pick<Located, 'id' | 'file' | 'part'>): Promise<void> {
+  if (at.part === 'array' || pieceOf(at.id) === undefined) return;
+  if ((await readTaskAt(q, at.file, at.id))?.many !== undefined) throw isPart(at.id);
+}
+
+function isPart(id: string): TqError {
+  return new TqError('REFUSED', `cannot remove ${id}: it is part of ${baseId(id)}`, { hint: `tq rm ${baseId(id)} removes the whole` });
 }
 
 /**
@@ -293,7 +304,7 @@ export async function addNote(q: Queue, id: string, by: By, text: string): Promi
   await mkdirp(q.fsx, dir);
   const at = await serverNow(q);
   const note: Note = { at, by, text };
-  await createOnce(q, `${dir}/${Math.floor(at).toString().padStart(14, '0')}.${randomText(6)}.json`, `${JSON.stringify(note)}\n`);
+  await publish(q, `${dir}/${Math.floor(at).toString().padStart(14, '0')}.${randomText(6)}.json`, `${JSON.stringify(note)}\n`);
 }
 
 export async function readNotes(q: Queue, id: string): Promise<Note[]> {

@@ -111,26 +111,47 @@ export interface FsxOptions {
 }
 
 function createSync(path: string, data: string | Uint8Array, o: CreateOptions, timed: boolean): number {
-  const fd = fs.openSync(path, 'wx', 0o666);
-  try {
+  return filledSync(path, (fd) => {
     writeAll(fd, data);
     if (o.fsync === true) fs.fsyncSync(fd);
     return timed ? fs.fstatSync(fd).mtimeMs : 0;
-  } finally {
-    fs.closeSync(fd);
-  }
+  });
 }
 
-async function createAsync(path: string, data: string | Uint8Array, o: CreateOptions, timed: boolean): Promise<number> {
-  const h = await fs.promises.open(path, o.staging === true ? 'w' : 'wx', 0o666);
-  try {
+function createAsync(path: string, data: string | Uint8Array, o: CreateOptions, timed: boolean): Promise<number> {
+  return filled(path, o.staging === true ? 'w' : 'wx', 0o666, async (h) => {
     // Before the write: the reply to the creation brought the attributes, after it they would be asked for.
     const mtimeMs = timed ? (await h.stat()).mtimeMs : 0;
     await h.writeFile(data);
     if (o.fsync === true) await h.sync();
     return mtimeMs;
+  });
+}
+
+/** A new file. One that cannot be filled (the disk is full) is removed again: its being there would say something already. */
+function filledSync<T>(path: string, fill: (fd: number) => T): T {
+  const fd = fs.openSync(path, 'wx', 0o666);
+  try {
+    return fill(fd);
+  } catch (error) {
+    try {
+      fs.unlinkSync(path);
+    } catch {
+      // What kept it from being filled is the one to report.
+    }
+    throw error;
   } finally {
-    await h.close();
+    fs.closeSync(fd);
+  }
+}
+
+async function filled<T>(path: string, flags: 'w' | 'wx', mode: number, fill: (h: fs.promises.FileHandle) => Promise<T>): Promise<T> {
+  const h = await fs.promises.open(path, flags, mode);
+  try {
+    return await fill(h).finally(() => h.close());
+  } catch (error) {
+    await fs.promises.unlink(path).catch(() => undefined);
+    throw error;
   }
 }
 
@@ -150,7 +171,13 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
     sync: () => T | Promise<T>,
     slow: () => Promise<T>,
   ): Promise<T> {
-    const run = network ? slow : async () => sync();
+    const run = async (): Promise<T> => {
+      try {
+        return await (network ? slow() : sync());
+      } catch (error) {
+        throw located(error, path);
+      }
+    };
     if (fault === undefined) return run();
     const f = await fault(op, path, target, run);
     if (f === undefined) return run();
@@ -289,34 +316,22 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         'create',
         path,
         undefined,
-        () => {
-          const fd = fs.openSync(path, 'wx', 0o666);
-          try {
+        () =>
+          filledSync(path, (fd) => {
             writeAll(fd, fill(fs.fstatSync(fd).mtimeMs));
             if (o.fsync === true) fs.fsyncSync(fd);
-          } finally {
-            fs.closeSync(fd);
-          }
-        },
-        async () => {
-          const h = await p.open(path, o.staging === true ? 'w' : 'wx', 0o666);
-          try {
+          }),
+        () =>
+          filled(path, o.staging === true ? 'w' : 'wx', 0o666, async (h) => {
             await h.writeFile(fill((await h.stat()).mtimeMs));
             if (o.fsync === true) await h.sync();
-          } finally {
-            await h.close();
-          }
-        },
+          }),
       ),
     createFrom: (path, body, runnable) => {
-      const fill = async (): Promise<void> => {
-        const h = await fs.promises.open(path, 'wx', runnable ? 0o777 : 0o666);
-        try {
+      const fill = (): Promise<void> =>
+        filled(path, 'wx', runnable ? 0o777 : 0o666, async (h) => {
           for await (const part of body) await h.writeFile(part);
-        } finally {
-          await h.close();
-        }
-      };
+        });
       // A stream takes its time on a local disk too.
       return call('create', path, undefined, fill, fill);
     },
@@ -597,6 +612,12 @@ function isJunk(name: string): boolean {
 
 function openOrCreate(path: string): number {
   return fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_CREAT, 0o666);
+}
+
+/** What went wrong with an open file does not say with which one. */
+function located(error: unknown, path: string): unknown {
+  if (errnoOf(error) !== undefined && !('path' in (error as Error))) Object.assign(error as Error, { path });
+  return error;
 }
 
 function writeAll(fd: number, data: string | Uint8Array): void {

@@ -12,7 +12,7 @@ import { isGone, listOrEmpty } from './fsx.ts';
 import { carryOut, intentOf, isCarriedOut, recordIntent } from './intent.ts';
 import { isId, baseId } from './layout.ts';
 import type { Queue } from './open.ts';
-import { createOnce, readIfThere, unlinkQuietly } from './steps.ts';
+import { createOnce, publish, readIfThere, unlinkQuietly } from './steps.ts';
 import type { Submission } from './bulk.ts';
 import { elementsOf } from './walk.ts';
 
@@ -239,7 +239,7 @@ export async function noteStart(q: Queue, id: string): Promise<void> {
   const file = await readGroup(q, id);
   if (file?.deadlineMs === undefined || alarms.has(startedMark(q, id))) return;
   const now = await serverNow(q);
-  await createOnce(q, startedMark(q, id), `${Math.round(now)}\n`);
+  await publish(q, startedMark(q, id), `${Math.round(now)}\n`);
   alarms.set(startedMark(q, id), { q, id, atMs: performance.now() + file.deadlineMs });
 }
 

@@ -3,15 +3,20 @@
  * where the reader was, and opened anew for each look, which is what makes other machines' writes visible over NFS.
  */
 import fs from 'node:fs';
+import { isAttempt } from '../task/event.ts';
 import { findElement, readArray } from './array.ts';
 import { isGone, listOrEmpty } from './fsx.ts';
 import { pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
+import { readOutcome } from './outcome.ts';
 import type { Ended } from './pieces.ts';
 
 const PIECE_BYTES = 262_144;
 
-/** The attempts of a task that have a log, ascending. */
+/**
+ * The attempts of a task that have a log, ascending. Last is never one that was claimed and ended without a start (the deadline had
+ * passed, say) where another one has been: what the task printed is there.
+ */
 export async function attemptsWithLogs(q: Queue, id: string): Promise<number[]> {
   const found: number[] = [];
   for (const name of await listOrEmpty(q.fsx, q.lay.runs(id))) {
@@ -19,7 +24,13 @@ export async function attemptsWithLogs(q: Queue, id: string): Promise<number[]> 
     const m = /^(\d{1,9})\.log$/.exec(name.slice(id.length + 2));
     if (m !== null) found.push(Number(m[1]));
   }
-  return found.toSorted((a, b) => a - b);
+  found.sort((a, b) => a - b);
+  while (found.length > 1) {
+    const outcome = await readOutcome(q, id, found.at(-1)!);
+    if (outcome === undefined || isAttempt(outcome)) break;
+    found.pop();
+  }
+  return found;
 }
 
 /**

@@ -41,7 +41,7 @@ import { isTerminal, type Needs, type Next, type Outcome, type Task } from '../t
 import { itemLine } from '../queue/items.ts';
 import { layInputs } from './inputs.ts';
 import { outcomeOf, runTask, type Result } from './run-task.ts';
-import { endRun, newRun, wake, type Run, type Worker } from './worker.ts';
+import { endRun, newRun, sayOnce, wake, type Run, type Worker } from './worker.ts';
 
 /** How much work a chunk holds, ms with all slots busy; and how many elements at most. */
 const CHUNK_MS = 500;
@@ -612,12 +612,12 @@ export async function giveBackChunks(w: Worker, all: boolean): Promise<void> {
       await insist(() => giveBackFrom(w, c, next));
       await ring(w.q);
     } catch (error) {
-      w.log(`${keyOf(c)}: cannot give back what has not begun: ${String(error)}`);
+      sayOnce(w, `${keyOf(c)}: cannot give back what has not begun`, error);
     } finally {
       c.busy = false;
       w.claimEpoch++;
     }
-    await carryRequests(w, whole, c.n).catch((error: unknown) => w.log(`${keyOf(c)}: ${String(error)}`));
+    await carryRequests(w, whole, c.n).catch((error: unknown) => sayOnce(w, keyOf(c), error));
     if (c.running === 0 && nextOf(c) === undefined && w.chunks.includes(c)) await closeChunk(w, c);
   }
 }

@@ -108,8 +108,8 @@ async function giveBack(w: Worker, key: string, canceled: boolean, cut: string |
   if (cut !== undefined) await finishCut(w.q, w.session, e.id, cut, e.n);
   // It may have ended here while the queue was away, and its outcome lie on the local disk: that one comes first.
   await publishSpool(w.q, w.session);
-  w.log(`${key}: in my directory but not mine to run: given back`);
   await settleLost(w.q, w.session, e.id, e.n, 'claimed, but never started', canceled, w.unbegun.has(key) ? false : undefined);
+  w.log(`${key}: in my directory but not mine to run: given back`);
   w.unbegun.delete(key);
 }
 

@@ -245,7 +245,7 @@ async function housekeeping(w: Worker): Promise<Pulse | 'left'> {
   try {
     return await beatOnce(w);
   } catch (error) {
-    w.log(`heartbeat: ${error instanceof Error ? error.message : String(error)}`);
+    sayOnce(w, 'heartbeat', error);
     return 'away';
   }
 }

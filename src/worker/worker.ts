@@ -2,6 +2,7 @@
  * What a worker is while it runs: its options, its session, the attempts it has in hand, and the small facts that its states, its
  * heartbeat and its tasks share. Plain data; the states decide, the heartbeat watches.
  */
+import { errnoOf } from '../errors.ts';
 import type { Claimed, Window } from '../queue/claim.ts';
 import type { Queue } from '../queue/open.ts';
 import type { RunningNow, WorkerFile, WorkerState } from '../queue/registry.ts';
@@ -202,12 +203,14 @@ const said = new WeakMap<Worker, Map<string, string>>();
 
 /** Says a line about something once, and again when there is something else to say about it. */
 export function sayOnce(w: Worker, about: string, error: unknown): void {
-  const line = `${about}: ${error instanceof Error ? error.message : String(error)}`;
-  const lines = said.get(w) ?? new Map<string, string>();
-  said.set(w, lines);
-  if (lines.get(about) === line) return;
-  lines.set(about, line);
-  w.log(line);
+  const message = error instanceof Error ? error.message : String(error);
+  // The names of staging files, which errors of the file system tell, are never the same twice.
+  const what = errnoOf(error) ?? message;
+  const heard = said.get(w) ?? new Map<string, string>();
+  said.set(w, heard);
+  if (heard.get(about) === what) return;
+  heard.set(about, what);
+  w.log(`${about}: ${message}`);
 }
 
 /** Ends an attempt for this cause. One whose command has not begun is not started at all. */

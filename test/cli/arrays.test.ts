@@ -288,6 +288,27 @@ describe('single elements', () => {
     expect((await farm.tq(['set', id, '-p', '8'])).code).toBe(5);
   });
 
+  it('E9: an element goes with the whole alone, also one with an entry of its own, and --force does not cancel it', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-4', '--', 'sh', '-c', 'test $TQ_INDEX != 2');
+    await farm.ok(['cancel', `${id}.4`]);
+    await farm.ok(['hold', `${id}.3`]);
+    for (const args of [[`${id}.4`], [`${id}.1`], ['--force', `${id}.3`], ['--force', '--dry-run', `${id}.3`]]) {
+      const ran = await farm.tq(['rm', ...args]);
+      expect([ran.code, ran.stdout]).toEqual([5, '']);
+      expect(ran.stderr).toContain(`it is part of ${id}`);
+      expect(ran.stderr).toContain(`tq rm ${id}`);
+    }
+    expect((await farm.show(`${id}.3`)).state).toBe('held');
+    await farm.ok(['release', id]);
+    await farm.ok(['worker', '--until-empty', '--poll', '50ms']);
+    expect((await farm.tq(['rm', `${id}.2`])).code).toBe(5);
+    expect((await farm.show(id)).state).toBe('failed');
+    expect((await farm.tq(['doctor'])).code).toBe(0);
+    await farm.ok(['rm', id]);
+    expect(await farm.ok(['ls', '-a'])).not.toContain(id);
+  });
+
   it('E9: rm removes all of it and leaves its state', async () => {
     const farm = await makeFarm();
     const id = (await farm.ok(['submit', '--each', '-', '--', 'echo', '{}'], { input: 'a\nb\nc\n' })).trim();

@@ -1,7 +1,8 @@
 /** The verbs that change tasks, from outside: in every state, racing workers and each other, and without any worker. */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { filesWith, placesOf, put, treeOf } from '../helpers/files.ts';
 import { isThere, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
@@ -114,6 +115,40 @@ describe('cancel', () => {
       () => 'the request is gone',
     );
     expect((await farm.show(id)).attempts.at(-1)?.outcome).toBe('canceled');
+  });
+
+  it('E2 I15: on a full disk a running task can be canceled still; what does not fit is refused as a whole', async () => {
+    const farm = await makeFarm();
+    await farm.worker();
+    const id = await farm.submit('--grace', '100ms', ...gate('g'));
+    await farm.reaches(id, 'running');
+    const now = await farm.tq(['cancel', '--now', id], { env: { TQ_FAULT: 'fail:ENOSPC:create:1' } });
+    expect([now.code, now.stdout]).toEqual([4, '']);
+    expect(now.stderr).toMatch(/no space left: \/.+/);
+    await isState(farm, id, 'running');
+    expect(await farm.ok(['cancel', '--wait', id], { env: { TQ_FAULT: 'fail-some:ENOSPC:create:1:1' } })).toBe(`${id}\n`);
+    await isState(farm, id, 'canceled');
+  });
+
+  it('E2 I15: a request or a note that could not be written in full is not there at all', async () => {
+    const farm = await makeFarm();
+    await farm.worker();
+    const id = await farm.submit('--grace', '100ms', ...gate('g'));
+    const { file } = await farm.reaches(id, 'running');
+    const before = filesWith(farm.queue, id);
+    for (const verb of [
+      ['cancel', id],
+      ['note', id, 'a remark'],
+    ]) {
+      // Files can be made, and nothing be written to them.
+      const line = `trap '' XFSZ; ulimit -f 0; "$0" "$@" 2>&1`;
+      const ran = spawnSync('sh', ['-c', line, TQ, ...verb], { env: { ...process.env, TQ_DIR: farm.queue }, encoding: 'utf8' });
+      expect(ran.stdout).toMatch(/EFBIG: \//);
+    }
+    // An empty directory of notes says nothing.
+    expect(filesWith(farm.queue, id).filter((name) => name !== `notes/${id}`)).toEqual(before);
+    expect(fs.existsSync(file)).toBe(true);
+    expect((await farm.show(id)).notes).toEqual([]);
   });
 
   it('E2: --wait of a task that ends otherwise exits 5', async () => {
@@ -371,6 +406,21 @@ describe('retry', () => {
     expect(Date.parse(view.notBefore!)).toBeGreaterThanOrEqual(asked + 299_000);
   });
 
+  it('E7: a worker that failed it may take it again at once, while another one could but is busy', async () => {
+    const farm = await makeFarm();
+    await farm.worker(['--name', 'w2', '-j', '1']);
+    const busy = await farm.submit('--worker', 'w2', ...gate('g'));
+    await farm.reaches(busy, 'running');
+    await farm.worker(['--name', 'w1', '-j', '1']);
+    const id = await farm.submit('-g', 'G', '--', 'test', '-e', 'ok');
+    await farm.reaches(id, 'failed');
+    open(farm, 'ok');
+    await farm.ok(['retry', '-g', 'G', '--failed']);
+    // Sooner than the minute for which a retry of its own would leave it to others.
+    expect((await farm.reaches(id, 'done')).attempts.map((a) => a.worker)).toEqual(['w1', 'w1']);
+    open(farm, 'g');
+  });
+
   it('E7: by group and --failed, done ones keep their end', async () => {
     const farm = await makeFarm();
     await farm.worker();
@@ -444,6 +494,8 @@ describe('set', () => {
     expect(lines(fs.readFileSync(path.join(farm.dir, 'order'), 'utf8'))).toEqual(['2', '0']);
     await farm.ok(['set', ids[1]!, '--in', DAY]);
     await isState(farm, ids[1]!, 'delayed');
+    // It was claimed by the verb, never run.
+    expect(await farm.ok(['why', ids[1]!])).toMatch(/is delayed until .*, not before then\n/);
     expect((await farm.tq(['doctor'])).code).toBe(0);
   });
 
@@ -637,6 +689,8 @@ describe('selecting', () => {
     await isState(farm, held, 'held');
     await isState(farm, other, 'queued');
     expect(lines(await farm.ok(['rm', '-l', 'x=1'])).toSorted()).toEqual(wanted);
+    const none = await farm.tq(['retry', '@all']);
+    expect([none.code, none.stdout, none.stderr]).toEqual([3, '', expect.stringContaining('tq retry: no task matches')]);
   });
 
   it('E12: on a terminal many are asked about, and only a yes does it', async () => {
@@ -767,6 +821,13 @@ describe('inside a task', () => {
     }
     expect(fs.readdirSync(farm.dir).filter((name) => name.startsWith('p'))).toEqual(['p']);
     expect((await farm.tq(['snooze', 'soon'], { env: { TQ_SNOOZE_FILE: file } })).code).toBe(2);
+    const pipe = path.join(farm.dir, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const reader = spawn('cat', [pipe], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const read = textOf(reader.stdout);
+    await farm.ok(['progress', '7'], { env: { TQ_PROGRESS_FILE: pipe } });
+    expect(await read).toBe('7\n');
+    expect(fs.statSync(pipe).isFIFO()).toBe(true);
   });
 });
 

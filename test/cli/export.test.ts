@@ -1,7 +1,8 @@
 /** `tq export` and `tq import` from outside: one file that has all, and a queue that is the same again. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import type { TaskView } from '../../src/queue/read.ts';
 import { header, padding } from '../../src/queue/tar.ts';
@@ -299,6 +300,24 @@ describe('a file that is none', () => {
 });
 
 describe('two at once, and one that dies', () => {
+  it('L10: a named pipe or a device is written to and stays what it is, and a link leads on', async () => {
+    const farm = await makeFarm();
+    await farm.submit('--', 'true');
+    const [pipe, link, real] = ['pipe', 'link', 'real.tar'].map((name) => path.join(farm.dir, name));
+    execFileSync('mkfifo', [pipe!]);
+    const reader = spawn('tar', ['-tf', pipe!], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const read = textOf(reader.stdout);
+    await farm.ok(['export', pipe!]);
+    expect(await read).toContain('tq-export-end.json');
+    expect(fs.statSync(pipe!).isFIFO()).toBe(true);
+    fs.writeFileSync(real!, 'older');
+    fs.symlinkSync('real.tar', link!);
+    await farm.ok(['export', link!]);
+    expect(fs.readlinkSync(link!)).toBe('real.tar');
+    expect(execFileSync('tar', ['-tf', real!], { encoding: 'utf8' })).toContain('tq-export-end.json');
+    expect(fs.readdirSync(farm.dir).filter((name) => name.endsWith('.part'))).toEqual([]);
+  });
+
   it('L10: of two imports at once each task comes once', async () => {
     const [from, to] = [await makeFarm(), await makeFarm()];
     for (let i = 0; i < 5; i++) await from.submit('--', 'true');

@@ -80,6 +80,16 @@ describe('retries', () => {
     expect(outcomes(s)).toEqual(['snoozed', 'succeeded']);
   });
 
+  it('D4: a snooze is bounded by --deadline, and what is no duration is refused', async () => {
+    const farm = await makeFarm();
+    await farm.worker();
+    const id = await farm.submit('--deadline', '1s', '--retries', '5', ...sh('"$TQ" snooze soon; "$TQ" snooze 10m; exit 75'));
+    const task = await farm.reaches(id, 'failed');
+    expect(task.reason).toBe('deadline');
+    expect(outcomes(task)).toEqual(['snoozed']);
+    expect(await farm.ok(['logs', id])).toContain("not a duration: 'soon'");
+  });
+
   it('D7: a task that takes its worker down each time ends failed after ten lost attempts', async () => {
     const farm = await makeFarm();
     const id = await farm.submit(...sh('kill -9 $PPID; sleep 60'));

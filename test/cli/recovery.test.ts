@@ -170,6 +170,42 @@ describe('the queue is away', () => {
     expect((await farm.tq(['doctor'])).code).toBe(0);
   });
 
+  it('I8: what a killed worker kept of a task that was given away meanwhile is discarded by its next start, which says so', async () => {
+    const farm = await makeFarm({ lease: 3_600_000 });
+    const disk = path.join(farm.dir, 'disk');
+    const own = { env: { XDG_STATE_HOME: disk } };
+    const w1 = await farm.worker(['--name', 'w1'], own);
+    const id = await farm.submit(...sh('until [ -e end ]; do sleep 0.02; done; echo $TQ_ATTEMPT'));
+    await farm.reaches(id, 'running');
+    const away = `${farm.queue}.away`;
+    fs.renameSync(farm.queue, away);
+    fs.writeFileSync(path.join(farm.dir, 'end'), '');
+    await until(
+      () => w1.stderr().includes('kept on the local disk'),
+      () => 'its outcome is kept',
+    );
+    w1.signal('SIGKILL');
+    await w1.ended;
+    // Whoever buries it cannot see what it kept, as on another machine.
+    fs.renameSync(disk, `${disk}.away`);
+    fs.renameSync(away, farm.queue);
+    await farm.worker(['--name', 'w2']);
+    const given = await farm.reaches(id, 'done');
+    expect(given.attempts.map((a) => [a.worker, a.outcome])).toEqual([
+      ['w1', 'lost'],
+      ['w2', 'succeeded'],
+    ]);
+    fs.rmSync(disk, { recursive: true, force: true });
+    fs.renameSync(`${disk}.away`, disk);
+    const again = await farm.worker(['--name', 'w1'], own);
+    await until(
+      () => again.stderr().includes('given away'),
+      () => 'it says that the task was given away',
+    );
+    expect(again.stderr()).toContain(id);
+    expect((await farm.show(id)).attempts).toEqual(given.attempts);
+  });
+
   it('I7: away for two thirds of the lease the children are ended, so that another attempt cannot overlap', async () => {
     const farm = await makeFarm({ lease: 3000 });
     await farm.worker(['--name', 'w1']);
@@ -205,6 +241,20 @@ describe('trouble with the disk', () => {
     }
     await w.stop();
     expect((await farm.tq(['doctor'])).code).toBe(0);
+  });
+});
+
+describe('what a worker says', () => {
+  it('I14 I15: while the records of attempts cannot be written it says so once, not at every poll', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    const w = await farm.worker(['--name', 'w1'], { env: { TQ_FAULT: 'fail-some:EACCES:mkdir@/runs/:1:40' } });
+    await farm.reaches(id, 'done');
+    await w.stop();
+    const said = w.stderr().split('\n');
+    expect(said.filter((line) => line.includes('EACCES')).length).toBeGreaterThan(0);
+    expect(said.filter((line) => line.includes('given back')).length).toBeLessThanOrEqual(1);
+    expect(said.length).toBeLessThan(12);
   });
 });
 

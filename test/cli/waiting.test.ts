@@ -182,6 +182,36 @@ describe('run', () => {
     await w.stop();
   });
 
+  it('A11 D10 E2: an end that is no exit code of the command is said on stderr, with why', async () => {
+    const farm = await makeFarm();
+    await farm.worker();
+    const said = async (...args: string[]): Promise<[number, string]> => {
+      const ran = await farm.tq(['run', ...args]);
+      expect(ran.stdout).toBe('');
+      return [ran.code, ran.stderr.replace(/^tq: [0-9a-z]+ /, '').trim()];
+    };
+    expect(await said('--', 'sh', '-c', 'exit 3')).toEqual([3, '']);
+    expect(await said('--timeout', '100ms', '--', 'sleep', '60')).toEqual([1, 'failed: timeout after 100ms']);
+    expect(await said('--', './nosuch')).toEqual([127, `failed: program not found: ./nosuch (from ${farm.dir})`]);
+    expect(await said('--', 'sh', '-c', 'kill -9 $$')).toEqual([137, '']);
+    const running = farm.start(['run', '-n', 'mine', '--grace', '100ms', '--', 'sleep', '60']);
+    await until(
+      async () => (await farm.ok(['ls', '-n', 'mine', '-s', 'running', '-o', 'id', '--no-header'])) !== '',
+      () => 'it runs',
+    );
+    await farm.ok(['cancel', '-n', 'mine', '--reason', 'enough']);
+    const ended = await running.ended;
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toMatch(/^tq: [0-9a-z]+ canceled: enough\n$/);
+    const between = farm.start(['run', '-n', 'again', '--retries', '1', '--backoff', 'fixed:1h', '--', 'false']);
+    await until(
+      async () => (await farm.ok(['ls', '-n', 'again', '-s', 'delayed', '-o', 'id', '--no-header'])) !== '',
+      () => 'it waits for its next try',
+    );
+    await farm.ok(['cancel', '-n', 'again']);
+    expect((await between.ended).stderr).toMatch(/^tq: [0-9a-z]+ canceled/);
+  });
+
   it('A11: goes on over retries until the task ends', async () => {
     const farm = await makeFarm();
     const w = await farm.worker();

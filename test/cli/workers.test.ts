@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { treeOf } from '../helpers/files.ts';
 import { isThere, makeFarm, until, type Farm } from '../helpers/tq.ts';
 
 interface Row {
@@ -74,6 +75,37 @@ describe('names', () => {
       async () => (await row(farm, 'w1')).lastSeenAt > first,
       () => 'lastSeenAt moves',
     );
+  });
+
+  it('I1: a heartbeat writes one file, however many tasks run', async () => {
+    const farm = await makeFarm();
+    await farm.worker(['--name', 'w1', '-j', '12']);
+    const ids = await Promise.all(Array.from({ length: 12 }, () => farm.submit('--', 'sleep', '600')));
+    for (const id of ids) await farm.reaches(id, 'running');
+    const file = path.join(farm.queue, 'workers/w1/heartbeat');
+    const written = (): string[] =>
+      Object.keys(treeOf(farm.queue))
+        .flatMap((name) => {
+          const s = fs.statSync(path.join(farm.queue, name), { throwIfNoEntry: false });
+          return s?.isFile() === true ? [`${name} ${s.mtimeMs}`] : [];
+        })
+        .toSorted();
+    /** What was written while the heart beat several times. */
+    const inBeats = async (): Promise<string[]> => {
+      const before = new Set(written());
+      const from = Number(fs.readFileSync(file, 'utf8').slice(0, 12));
+      await until(
+        () => Number(fs.readFileSync(file, 'utf8').slice(0, 12)) >= from + 4,
+        () => 'four heartbeats',
+      );
+      return written().flatMap((line) => (before.has(line) ? [] : [line.split(' ')[0]!]));
+    };
+    // What the starts left to say is said before.
+    await until(
+      async () => (await inBeats()).length === 1,
+      () => 'nothing but heartbeats is written',
+    );
+    expect(await inBeats()).toEqual(['workers/w1/heartbeat']);
   });
 
   it('C2: a second live worker of the name exits 5; after a stop the name is free', async () => {

@@ -273,12 +273,18 @@ export class Oracle {
       else this.known(m[1]!).retried.add(Number(m[2]));
       return;
     }
+    this.requested(path);
     const e = parseEntry(path.slice(path.lastIndexOf('/') + 1));
-    if (e?.cancel === true && path.startsWith('running/')) this.known(e.id).asked.add(e.n);
     if (e?.cancel === false && stateOf(path) !== undefined) this.fail(`${proc.name} makes ${path} out of nothing`, e.id);
   }
 
+  private requested(path: string): void {
+    const e = path.startsWith('running/') ? parseEntry(path.slice(path.lastIndexOf('/') + 1)) : undefined;
+    if (e?.cancel === true) this.known(e.id).asked.add(e.n);
+  }
+
   private linked(path: string): void {
+    this.requested(path);
     const m = /^runs\/.*\/([0-9a-z]+(?:\.\d+)?)\.a(\d+)\.json$/.exec(path);
     if (m === null) return;
     const k = this.known(m[1]!);

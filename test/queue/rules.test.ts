@@ -467,6 +467,24 @@ describe('cancel', () => {
     return { burial, request, session };
   }
 
+  it('E2: a request that says something is there whole or not at all', async () => {
+    const s = await begin();
+    s.id = await given(s);
+    const session = await claimedBy(s, 'w');
+    const calls: Call[] = [];
+    s.world.observers.push((c) => void (c.path.endsWith('.cancel') && c.op !== 'read' && calls.push(c)));
+    await s.world.alone('person', async (p) => {
+      s.oracle.wished(s.id, p);
+      await cancelTask(p.q, s.id, { reason: 'enough', now: true, by: null });
+    });
+    // Whoever looks between a creation and its text would find a request that says nothing.
+    expect(calls.map((c) => c.op)).toEqual(['link']);
+    await s.world.alone('reader', async (p) => {
+      expect(await readCancel(p.q, session, s.id, 1)).toEqual({ reason: 'enough', now: true, by: null });
+    });
+    expect(namesIn(s, 'tmp')).toEqual([]);
+  });
+
   it('looks for the task again when the session is gone before the request could be made', async () => {
     const s = await begin();
     s.id = await given(s);
@@ -1328,7 +1346,7 @@ describe('pieces of an array', () => {
       s,
       'cancel',
       (p) => cancelTask(p.q, s.id, { reason: null, now: false, by: null }),
-      (c) => c.op === 'create' && c.path.endsWith('.cancel'),
+      (c) => c.op === 'link' && c.path.endsWith('.cancel'),
     );
     s.world.crash(chunk.proc);
     await s.world.alone('undertaker', buryDead);
