@@ -67,6 +67,7 @@ async function showVersion(json: boolean): Promise<number> {
 }
 
 function unknownVerb(word: string): Error {
+  if (word === '-D' || word === '--dir') return usage('--dir needs a value', '--dir DIR');
   if (word.startsWith('-')) return usage(`unknown flag ${quoted(word)} before the verb`, 'tq VERB [flags]; tq --help lists the verbs');
   const near = nearest(word, [...Object.keys(VERBS), ...Object.keys(ALIASES), 'help']);
   return usage(`unknown verb ${quoted(word)}`, near === undefined ? 'tq --help lists the verbs' : `did you mean tq ${near}?`);

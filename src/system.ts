@@ -22,7 +22,7 @@ export interface System {
   isTerminal(fd: 0 | 1 | 2): boolean;
   /** Columns of the terminal on standard output; undefined when it is none. */
   columns(): number | undefined;
-  /** Everything on standard input. */
+  /** Everything on standard input; the same again when it is asked for again. */
   readStdin(): Buffer;
   /** Calls `handler` at each such signal, instead of dying, until the returned function is called. */
   onSignal(names: readonly NodeJS.Signals[], handler: (name: NodeJS.Signals) => void): () => void;
@@ -30,6 +30,7 @@ export interface System {
 }
 
 export function realSystem(): System {
+  let input: Buffer | undefined;
   return {
     now: () => Date.now(),
     monotonic: () => performance.now(),
@@ -40,7 +41,7 @@ export function realSystem(): System {
     pid: process.pid,
     isTerminal,
     columns: () => (isTerminal(1) ? process.stdout.columns || undefined : undefined),
-    readStdin: () => readAll(0),
+    readStdin: () => (input ??= readAll(0)),
     onSignal(names, handler) {
       for (const name of names) process.on(name, handler);
       return () => {

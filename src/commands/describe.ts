@@ -77,8 +77,9 @@ export function ownCode(view: TaskView): number {
   if (view.state === 'done') return view.exitCode ?? 0;
   if (view.state !== 'failed') return 1;
   switch (last?.outcome) {
-    case 'failed':
     case 'rejected':
+      return view.exitCode ?? 126;
+    case 'failed':
       // A code that this task counts as a failure must not look like success.
       return view.exitCode === null || view.exitCode === 0 ? 1 : view.exitCode;
     case 'signaled':

@@ -82,12 +82,13 @@ function makeCtx(spec: CommandSpec, parsed: Words, { system, io }: Outside): { c
     json: parsed.flags['json'] === true,
     io,
     system,
-    queue() {
+    queue(check) {
       opened ??= open(
         typeof dir === 'string' ? dir : undefined,
         system,
         parsed.flags['dry-run'] === true,
         HELPERS.has(spec.name.split(' ')[0]!),
+        check,
       );
       return opened;
     },
@@ -104,10 +105,16 @@ const HELPERS: ReadonlySet<string> = new Set(
   'ls show wait why graph stats status cancel retry hold release set rm group queue limit gc export'.split(' '),
 );
 
-async function open(flag: string | undefined, system: System, dryRun: boolean, helps: boolean): Promise<Queue> {
+async function open(
+  flag: string | undefined,
+  system: System,
+  dryRun: boolean,
+  helps: boolean,
+  check?: () => Promise<unknown>,
+): Promise<Queue> {
   const found = findQueue({ flag, env: system.env, cwd: system.cwd() });
   // The default queue is made on first use; a dry run is no use.
-  const q = await (dryRun ? openQueue(found.dir) : openFound(found));
+  const q = await (dryRun ? openQueue(found.dir) : openFound(found, {}, check));
   q.facts = async () => (await import('../worker/facts.ts')).hostFacts();
   if (!dryRun) q.journal = commandJournal(q, system.host());
   if (helps && !dryRun) await help(q);

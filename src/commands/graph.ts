@@ -4,7 +4,7 @@
 import { EXIT, usage } from '../errors.ts';
 import { printError, printJson } from '../print.ts';
 import { arrayAt } from '../queue/array-view.ts';
-import { readArray, type ArrayNow } from '../queue/array.ts';
+import { findElement, readArray, type ArrayNow } from '../queue/array.ts';
 import type { Located } from '../queue/find.ts';
 import { followUpsOf } from '../queue/follow.ts';
 import { baseId, inSubmitOrder, isPiece } from '../queue/layout.ts';
@@ -119,7 +119,8 @@ async function graphOf(q: Queue, found: readonly Located[]): Promise<Graph> {
   const outside = [...new Set(edges.flatMap(({ from, to }) => [from, to]))].filter((id) => !nodes.has(id));
   const located = await locateMany(q, outside);
   for (const id of outside) {
-    const at = located.get(id);
+    // An element of an array is drawn as itself, whether it has an entry of its own or not.
+    const at = id.includes('.') && (await arrayOf(baseId(id))) !== undefined ? undefined : located.get(id);
     if (at !== undefined) {
       // Only itself: what it comes after in turn was not asked for.
       const before = edges.length;
@@ -143,6 +144,8 @@ async function wholeNode(q: Queue, id: string, arrayOf: (id: string) => Promise<
   if (array !== undefined) {
     const at = arrayAt(array);
     const title = array.task.name ?? commandLine(array.task);
+    const element = id.includes('.') ? await findElement(q, array, Number(id.slice(id.indexOf('.') + 1))) : undefined;
+    if (element !== undefined) return { ...base, title, state: element.state, group: array.task.group };
     return { ...base, title, state: at.state, note: noteOf(array.many.size, array.counts), group: array.task.group };
   }
   const parts = id.includes('.') ? [] : await elementsOf(q, id);

@@ -29,6 +29,9 @@ export function manyOf(flags: SubmitFlags, system: System): ManyDraft | undefine
     throw usage(`--max-fails ${quoted(flags['max-fails'])} goes with --array, --each, --param, --batch or -f`);
   }
   if (way === undefined) return undefined;
+  const other = (['stdin', 'script'] as const).find((name) => flags[name] === '-');
+  if (other !== undefined && flags[way] === '-')
+    throw usage(`--${way} - and --${other} - exclude each other`, 'standard input is read once: one of them takes a file');
   const draft = elements(way, flags, system);
   if (flags['max-fails'] !== undefined) draft.many.maxFails = parseMaxFails(flags['max-fails']);
   return draft;
@@ -52,7 +55,7 @@ function elements(way: (typeof WAYS)[number], flags: SubmitFlags, system: System
     case 'each-json':
       return withItems('json', '--each-json', flags['each-json']!, jsonOf(text(flags['each-json']!, '--each-json', system)));
     default: {
-      const rows = parseCsv(text(flags['each-csv']!, '--each-csv', system), '--each-csv');
+      const rows = parseCsv(text(flags['each-csv']!, '--each-csv', system), '--each-csv', flags['each-csv']!);
       return withItems(
         'csv',
         '--each-csv',

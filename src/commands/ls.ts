@@ -8,6 +8,7 @@ import { elementAt } from '../queue/array-view.ts';
 import { serverNowOrLocal } from '../queue/clock.ts';
 import { elementsIn, findElement, readArray } from '../queue/array.ts';
 import type { Located } from '../queue/find.ts';
+import { inSubmitOrder } from '../queue/layout.ts';
 import type { Queue } from '../queue/open.ts';
 import { newCache, type TaskView } from '../queue/read.ts';
 import { count } from '../queue/walk.ts';
@@ -335,7 +336,8 @@ async function* sorted(rows: Rows, { field, down }: Order, limit: number): Rows 
   const sort = (): void => {
     all.sort((a, b) => {
       if (a.key === null || b.key === null) return a.key === b.key ? 0 : a.key === null ? 1 : -1;
-      const up = typeof a.key === 'number' && typeof b.key === 'number' ? a.key - b.key : compare(String(a.key), String(b.key));
+      const words = field === 'id' ? inSubmitOrder : compare;
+      const up = typeof a.key === 'number' && typeof b.key === 'number' ? a.key - b.key : words(String(a.key), String(b.key));
       return down ? -up : up;
     });
     if (all.length > limit) all.length = limit;

@@ -15,7 +15,7 @@ import { parseDuration } from '../task/duration.ts';
 import { elementOf, MOST } from '../task/many.ts';
 import { parseMaxFails } from '../task/max-fails.ts';
 import { checkGroup } from '../task/names.ts';
-import type { Task } from '../task/types.ts';
+import type { Parent, Task } from '../task/types.ts';
 import { quoted } from '../task/visible.ts';
 import { SUBMIT_FLAGS } from './flags/submit.ts';
 import { mergeFlags } from './script-flags.ts';
@@ -32,6 +32,8 @@ interface Plan {
 }
 
 interface Row {
+  /** For messages: the line, or the file and the task. */
+  where: string;
   draft: TaskDraft;
   inside: Array<{ kind: 'after' | 'after-any' | 'after-notok' | 'after-each'; local: number }>;
 }
@@ -46,8 +48,8 @@ export async function submitMany(ctx: Many): Promise<number> {
   const planIt = flags.batch !== undefined ? planBatch : flags.file !== undefined ? planFlow : planWorkers;
   const q = await queueFor(ctx, () => planIt(ctx, frozen(ctx.system)));
   const system = frozen(await submitterTo(q, ctx.system));
-  const plan = await planIt(ctx, system);
-  const { elementOf: taskOf, newSubmission, submitBulk } = await import('../queue/bulk.ts');
+  const plan = await withWholeParents(ctx, await planIt(ctx, system));
+  const { elementOf: taskOf, newSubmission, ParentError, submitBulk } = await import('../queue/bulk.ts');
   const { groupFiles } = await import('../queue/groups.ts');
   if (flags['dry-run'] === true) {
     const { makeId } = await import('../queue/layout.ts');
@@ -59,6 +61,8 @@ export async function submitMany(ctx: Many): Promise<number> {
     return 0;
   }
   if (plan.rows.length === 0) {
+    if (flags.file !== undefined)
+      throw new TqError('REFUSED', `${flags.file}: there are no tasks in it`, { hint: 'nothing was submitted' });
     if (ctx.json) printJson([], ctx.io);
     return 0;
   }
@@ -67,11 +71,37 @@ export async function submitMany(ctx: Many): Promise<number> {
   const tasks = await submitBulk(q, s, draftsOf(plan, s), {
     ...(plan.rules === undefined ? {} : { files: groupFiles(s, plan.rows.length, plan.rules) }),
     sync: () => syncFileSystem(q.dir),
+  }).catch((error: unknown) => {
+    throw error instanceof ParentError ? located(plan.rows[error.position]!.where, error) : error;
   });
   if (ctx.json) printJson(await views(q, tasks), ctx.io);
   else if (flags.batch === undefined) ctx.io.out(`${s.id}\n`);
   else ctx.io.out(tasks.map((task) => `${task.id}\n`).join(''));
   return flags.wait === true ? waitForAll(ctx, q, tasks) : 0;
+}
+
+/** Each parent outside of the submission as people name it is looked up once. */
+async function withWholeParents(ctx: Many, { rows, rules }: Plan): Promise<Plan> {
+  if (rows.every(({ draft }) => draft.after === undefined)) return { rows, rules };
+  const { wholeParents } = await import('./parents.ts');
+  const known = new Map<string, Parent[]>();
+  const named: Row[] = [];
+  for (const row of rows) {
+    const after: Parent[] = [];
+    for (const parent of row.draft.after ?? []) {
+      const key = `${parent.kind} ${parent.id}`;
+      let whole = known.get(key);
+      if (whole === undefined) {
+        whole = await wholeParents(ctx as unknown as Ctx, [parent]).catch((error: unknown) => {
+          throw error instanceof TqError ? located(row.where, error) : error;
+        });
+        known.set(key, whole);
+      }
+      after.push(...whole);
+    }
+    named.push(after.length === 0 ? row : { ...row, draft: { ...row.draft, after } });
+  }
+  return { rows: named, rules };
 }
 
 function checkFlags({ flags, command }: Many): void {
@@ -150,7 +180,7 @@ async function planBatch(ctx: Many, system: Submitter): Promise<Plan> {
       throw new TqError('USAGE', `${where}: a line of a batch is one task, not an array`, {
         hint: 'tq submit --array is a submission of its own',
       });
-    rows.push({ draft, inside: [] });
+    rows.push({ where, draft, inside: [] });
   }
   return { rows, rules: await rulesOf({}, ctx.flags, base, ctx.flags.group, '--batch', system) };
 }
@@ -161,7 +191,6 @@ async function planWorkers(ctx: Many, system: Submitter): Promise<Plan> {
   const draft = await draftOf(base, ctx.command, system);
   if (draft.worker !== undefined || draft.many !== undefined)
     throw usage('--each-worker: the script asks for a worker, or for many elements, itself');
-  if (draft.after !== undefined) draft.after = await (await import('./parents.ts')).wholeParents(ctx as unknown as Ctx, draft.after);
   const { sights } = await import('../worker/sight.ts');
   const names = (await sights(await ctx.queue())).filter((s) => s.alive).map((s) => s.file.name);
   if (names.length === 0)
@@ -171,7 +200,7 @@ async function planWorkers(ctx: Many, system: Submitter): Promise<Plan> {
     many: { numbers: oneTo(names.length), size: names.length, items: { blob: '', of: 'lines' } },
     items: names.map((name) => JSON.stringify(name)),
   };
-  const rows = expanded([{ draft: many, inside: [] }]);
+  const rows = expanded([{ where: '--each-worker', draft: many, inside: [] }]);
   return {
     rows: rows.map((row, i) => ({ ...row, draft: { ...row.draft, worker: names[i]! } })),
     rules: await rulesOf({}, ctx.flags, base, ctx.flags.group, '--each-worker', system),
@@ -208,26 +237,36 @@ function expanded(rows: readonly Row[]): Row[] {
     first.push(total);
     total += list?.length ?? 1;
   }
-  return rows.flatMap(({ draft, inside }, i) => {
+  return rows.flatMap(({ where, draft, inside }, i) => {
     const { many, items, ...rest } = draft;
-    if (many === undefined) return [{ draft, inside: inside.flatMap(({ kind, local }) => all(kind, local)) }];
+    if (many === undefined) {
+      if (inside.some(({ kind }) => kind === 'after-each'))
+        throw usage(`${where}: after-each: this is one task, not an array`, 'after waits for all of it');
+      return [{ where, draft, inside: inside.flatMap(({ kind, local }) => all(kind, local)) }];
+    }
     if (many.max !== undefined)
-      throw usage('array: at most so many at once is not for a workflow', 'a limit does that: tq limit set NAME --max N');
+      throw usage(`${where}: array: at most so many at once is not for a workflow`, 'a limit does that: tq limit set NAME --max N');
     return numbers[i]!.map((n) => {
       const { task, env } = elementOf(rest as unknown as Task, many, n, items?.[n - 1]);
-      const after = inside.flatMap(({ kind, local }) => (kind === 'after-each' ? each(local, n) : all(kind, local)));
-      return { draft: { ...(task as unknown as TaskDraft), env: { ...rest.env, ...env } }, inside: after };
+      const outside = rest.after?.map((p) => (p.kind === 'after-each' ? ({ id: `${p.id}.${n}`, kind: 'after' } as const) : p));
+      return {
+        where,
+        draft: { ...(task as unknown as TaskDraft), env: { ...rest.env, ...env }, ...(outside === undefined ? {} : { after: outside }) },
+        inside: inside.flatMap(({ kind, local }) => (kind === 'after-each' ? each(where, local, n) : all(kind, local))),
+      };
     });
   });
 
   function all(kind: Row['inside'][number]['kind'], local: number): Row['inside'] {
     const size = numbers[local]?.length ?? 1;
-    return Array.from({ length: size }, (_, k) => ({ kind: kind === 'after-each' ? 'after' : kind, local: first[local]! + k }));
+    return Array.from({ length: size }, (_, k) => ({ kind, local: first[local]! + k }));
   }
 
-  function each(local: number, n: number): Row['inside'] {
-    const k = numbers[local]?.indexOf(n) ?? -1;
-    if (k < 0) throw usage(`after-each: the task before has no element ${n}`, 'both must have the same numbers');
+  function each(where: string, local: number, n: number): Row['inside'] {
+    const before = numbers[local];
+    if (before === undefined) throw usage(`${where}: after-each: what it comes after is one task, not an array`, 'after waits for it');
+    const k = before.indexOf(n);
+    if (k < 0) throw usage(`${where}: after-each: the array before has no element ${n}`, 'both must have the same numbers');
     return [{ kind: 'after', local: first[local]! + k }];
   }
 }
@@ -241,7 +280,7 @@ async function flowRow(task: Workflow['tasks'][number], defaults: TaskObject, ba
     if ('local' in to) inside.push({ kind, local: to.local });
     else draft.after = [...(draft.after ?? []), { id: to.id, kind }];
   }
-  return { draft, inside };
+  return { where: task.where, draft, inside };
 }
 
 const WHAT = ['command', 'shell', 'script', 'step', 'handler', 'data'] as const;
@@ -266,15 +305,22 @@ async function draftAt(where: string, base: SubmitFlags, objects: readonly TaskO
     argv = object.argv ?? argv;
   }
   try {
-    if (flags.key !== undefined) throw new TqError('REFUSED', 'a key in a submission of many is not supported by this version yet');
+    if (flags.key !== undefined)
+      throw new TqError('REFUSED', 'key is for a single task, not for one of many', {
+        hint: 'tq submit --key for this one alone; nothing was submitted',
+      });
     return await draftOf(flags, argv, system);
   } catch (error) {
-    if (!(error instanceof TqError)) throw error;
-    throw new TqError(error.code, `${where}: ${error.message.replace(/^--/, '')}`, {
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-      cause: error,
-    });
+    throw error instanceof TqError ? located(where, error) : error;
   }
+}
+
+/** The error of a task among many; a flag is a key there. */
+function located(where: string, error: TqError): TqError {
+  return new TqError(error.code, `${where}: ${error.message.replace(/^--/, '')}`, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error,
+  });
 }
 
 /** What holds for the whole: the command line's word before the file's. */

@@ -114,7 +114,9 @@ function findFlag(word: string, table: FlagTable): Found | undefined {
 
 function unknownFlag(word: string, table: FlagTable): Error {
   const name = word.startsWith('--') ? word.replace(/=.*/s, '') : word.slice(0, 2);
-  const near = name.length > 3 ? nearest(name.slice(2), Object.keys(table)) : undefined;
+  // `-hold` is four switches in one word to the parser, and to a person one of them with a dash too few.
+  const long = word.startsWith('--') ? name.slice(2) : word.slice(1);
+  const near = long.length > 1 ? nearest(long, Object.keys(table)) : undefined;
   return usage(
     `unknown flag ${quoted(name)}`,
     near === undefined ? 'what comes after -- is never read as a flag' : `did you mean --${near}?`,

@@ -3,11 +3,11 @@
  * the submit.
  */
 import { EXIT, TqError } from '../errors.ts';
-import { printJson, writeAll } from '../print.ts';
+import { writeAll } from '../print.ts';
 import { locateAny } from '../queue/array-view.ts';
 import type { Queue } from '../queue/open.ts';
 import { viewTask } from '../queue/read.ts';
-import { preview, submitTask } from '../queue/submit.ts';
+import { submitTask } from '../queue/submit.ts';
 import { requirementsOf } from '../queue/layout.ts';
 import type { TaskDraft } from '../task/build.ts';
 import { formatDuration } from '../task/duration.ts';
@@ -21,7 +21,7 @@ import { interruptible } from './interrupt.ts';
 import { wholeParents } from './parents.ts';
 import type { Prefixed } from './prefixed.ts';
 import { defineCommand, type Ctx } from './spec.ts';
-import { draftOf, queueFor, submitterTo } from './submit.ts';
+import { draftOf, queueFor, rehearse, submitterTo } from './submit.ts';
 import { untilEnded } from './wait.ts';
 
 export const command = defineCommand({
@@ -47,7 +47,7 @@ export const command = defineCommand({
     const draft = await draftOf(ctx.flags, ctx.command, await submitterTo(queue, ctx.system));
     if (draft.after !== undefined) draft.after = await wholeParents(ctx, draft.after);
     if (ctx.flags['dry-run'] === true) {
-      printJson(await preview(queue, { ...draft, split: true }), ctx.io);
+      await rehearse(ctx, queue, { ...draft, split: true });
       return EXIT.ok;
     }
     return submitAndFollow(ctx, queue, draft, ctx.flags.here === true);

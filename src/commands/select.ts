@@ -268,8 +268,8 @@ export async function isUnreadable(q: Queue, at: Located, error: unknown): Promi
   if (!isRefusal(error)) return true;
   try {
     await q.fsx.read(at.file);
-  } catch (found) {
-    if (errnoOf(found) !== 'EISDIR') throw found;
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EISDIR') throw cause;
   }
   return false;
 }

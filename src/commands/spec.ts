@@ -68,8 +68,11 @@ export interface Ctx<F = Record<string, string | string[] | true>> {
   readonly json: boolean;
   readonly io: Io;
   readonly system: System;
-  /** The queue that `-D`, `$TQ_DIR` and the working directory name; opened once. */
-  queue(): Promise<Queue>;
+  /**
+   * The queue that `-D`, `$TQ_DIR` and the working directory name; opened once. `check` throws what is wrong with the words: it is
+   * called before the default queue is made.
+   */
+  queue(check?: () => Promise<unknown>): Promise<Queue>;
 }
 
 export interface CommandSpec<F extends FlagTable = FlagTable> {

@@ -51,7 +51,7 @@ export const command = defineCommand({
       draft.after = await wholeParents(ctx, draft.after);
     }
     if (ctx.flags['dry-run'] === true) {
-      printJson(await preview(queue, draft), ctx.io);
+      await rehearse(ctx, queue, draft);
       return 0;
     }
     if (ctx.flags.follow === true) return (await import('./run.ts')).submitAndFollow(ctx, queue, draft);
@@ -67,13 +67,21 @@ export const command = defineCommand({
   },
 });
 
+/** `--dry-run`: the refusals of a submit, else the task as it would lie in the queue. */
+export async function rehearse({ io }: Pick<Ctx, 'io'>, q: Queue, draft: TaskDraft): Promise<void> {
+  const holder = draft.key === undefined ? undefined : await (await import('../queue/keys.ts')).rehearseKeyed(q, draft);
+  if (holder !== undefined)
+    io.err(`tq: ${holder} has this key: ${draft.onDup === 'replace' ? 'it would be canceled first' : 'it would stand for this task'}`);
+  printJson(await preview(q, draft), io);
+}
+
 /** The outside as one who submits has it: with what the settings of the queue say where a flag was not given. */
 export type Submitter = System & { readonly defaults?: SubmitFlags };
 
 /** The queue, whose settings have a say in what the flags mean. Where it cannot be opened, what is wrong with the flags is said first. */
 export async function queueFor(ctx: Pick<Ctx, 'queue'>, check: () => Promise<unknown>): Promise<Queue> {
   try {
-    return await ctx.queue();
+    return await ctx.queue(check);
   } catch (error) {
     await check();
     throw error;
@@ -101,7 +109,8 @@ export async function draftOf(given: SubmitFlags, argv: readonly string[] | unde
     const own = scriptFlags(scriptText.toString('utf8'), flags.script === '-' ? '--script' : flags.script!);
     flags = mergeFlags(own, { ...flags }, SUBMIT_FLAGS) as SubmitFlags;
   }
-  if (flags.script === '-' && flags.stdin === '-') throw usage("--script '-' and --stdin '-' cannot both read standard input");
+  const readers = READERS.filter((name) => flags[name] === '-').map((name) => `--${name} '-'`);
+  if (readers.length > 1) throw usage(`${readers[0]} and ${readers[1]} cannot both read standard input`);
   const stdinData = flags.stdin === undefined ? undefined : readNamed(flags.stdin, '--stdin', system);
   const many = manyFlags(flags) ? (await import('./items.ts')).manyOf(flags, system) : undefined;
   const draft = buildTask(flags, {
@@ -130,6 +139,9 @@ function manyFlags(flags: SubmitFlags): boolean {
 }
 
 const MANY_FLAGS = ['array', 'each', 'each-json', 'each-csv', 'param', 'each-worker', 'max-fails'] as const;
+
+/** There is one standard input. */
+const READERS = ['script', 'stdin', 'each', 'each-json', 'each-csv'] as const;
 
 function readNamed(file: string, flag: string, system: System): Buffer {
   if (file === '-') return system.readStdin();

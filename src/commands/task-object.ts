@@ -5,7 +5,7 @@
 import { usage } from '../errors.ts';
 import type { SubmitFlags } from '../task/build.ts';
 import { nearest } from '../task/nearest.ts';
-import { quoted } from '../task/visible.ts';
+import { quoted, quotedValue } from '../task/visible.ts';
 import { TASK_FLAGS } from './flags/submit.ts';
 import type { FlagSpec } from './spec.ts';
 
@@ -41,10 +41,11 @@ export function readTaskObject(raw: unknown, where: string): TaskObject {
 
 function flagValue(spec: FlagSpec, value: unknown, where: string, key: string): string | string[] | true | undefined {
   if (spec.value === undefined) {
-    if (typeof value !== 'boolean') throw usage(`${where}: ${key}: not true or false: ${shown(value)}`);
+    if (typeof value !== 'boolean') throw usage(`${where}: ${key}: not true or false: ${quotedValue(value)}`);
     return value || undefined;
   }
-  if (key === 'data') return JSON.stringify(value);
+  if (key === 'data') return jsonOf(value, where, key);
+  if (key === 'array' && Array.isArray(value)) return value.map((n) => scalar(n, where, key)).join(',');
   if (spec.many === 'map' && typeof value === 'object' && value !== null && !Array.isArray(value)) {
     return Object.entries(value).map(([k, v]) => `${k}=${scalar(v, where, `${key}.${k}`)}`);
   }
@@ -55,12 +56,20 @@ function flagValue(spec: FlagSpec, value: unknown, where: string, key: string): 
   return text;
 }
 
+/** A workflow program may return anything. */
+function jsonOf(value: unknown, where: string, key: string): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // It holds itself, or a number that JSON does not know.
+  }
+  if (text === undefined) throw usage(`${where}: ${key}: not JSON: ${quotedValue(value)}`);
+  return text;
+}
+
 function scalar(value: unknown, where: string, key: string): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number' && Number.isFinite(value)) return String(value);
-  throw usage(`${where}: ${key}: not a string or a number: ${shown(value)}`);
-}
-
-function shown(value: unknown): string {
-  return quoted((JSON.stringify(value) ?? String(value)).slice(0, 80));
+  throw usage(`${where}: ${key}: not a string or a number: ${quotedValue(value)}`);
 }

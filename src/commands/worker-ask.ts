@@ -3,7 +3,7 @@
  * poll; nothing here waits for it.
  */
 import { EXIT, TqError, usage } from '../errors.ts';
-import { printError } from '../print.ts';
+import { printError, printJson } from '../print.ts';
 import { forgetWorker } from '../queue/gc.ts';
 import type { Queue } from '../queue/open.ts';
 import { clearWant, readState, readWant, workerNames, writeWant, type StateFile, type WorkerFile } from '../queue/registry.ts';
@@ -25,6 +25,13 @@ interface Asked {
   state: StateFile | undefined;
   /** By its heartbeat, and not known to be dead. */
   alive: boolean;
+}
+
+/** What a verb is about to do to one worker. */
+interface Plan {
+  /** The word for its request file; null: no request is left. Undefined: it is not about a request. */
+  want?: string | null;
+  act: () => Promise<void>;
 }
 
 export function wake(ctx: Ctx): Promise<number> {
@@ -51,7 +58,7 @@ export function stop(ctx: Ctx): Promise<number> {
     (w) => w.alive,
     async (q, w) => {
       mustLive(w, 'stop');
-      await writeWant(q, w.name, formatWant('offline', { now: ctx.flags['now'] === true }));
+      return asking(q, w, formatWant('offline', { now: ctx.flags['now'] === true }));
     },
   );
 }
@@ -67,7 +74,7 @@ export function restart(ctx: Ctx): Promise<number> {
           hint: `tq worker stop ${w.name}, then start it by hand`,
         });
       }
-      await writeWant(q, w.name, formatWant('restart', { now: ctx.flags['now'] === true }));
+      return asking(q, w, formatWant('restart', { now: ctx.flags['now'] === true }));
     },
   );
 }
@@ -78,27 +85,30 @@ export function remove(ctx: Ctx): Promise<number> {
     (w) => !w.alive,
     async (q, w) => {
       if (w.alive) throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it is alive`, { hint: `tq worker stop ${w.name}` });
-      if (await forgetWorker(q, hostFacts(), w.name)) return;
-      throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it died and is not buried yet`, {
-        hint: 'any other worker buries it, or tq doctor --fix',
-      });
+      const act = async (): Promise<void> => {
+        if (await forgetWorker(q, hostFacts(), w.name)) return;
+        throw new TqError('WRONG_STATE', `cannot remove ${w.name}: it died and is not buried yet`, {
+          hint: 'any other worker buries it, or tq doctor --fix',
+        });
+      };
+      return { act };
     },
   );
 }
 
 /** Asking for what it is already takes back what was asked before and not done yet. */
-async function askToBe(q: Queue, w: Asked, to: Target, options: { now?: boolean; until?: number | null }): Promise<void> {
+async function askToBe(q: Queue, w: Asked, to: Target, options: { now?: boolean; until?: number | null }): Promise<Plan> {
   const is = w.alive ? w.state?.state : (w.state?.base ?? 'awake');
   const until = options.until ?? null;
-  if (is !== to || until !== null) {
-    await writeWant(q, w.name, formatWant(to, options));
-    return;
-  }
+  if (is !== to || until !== null) return asking(q, w, formatWant(to, options));
   const pending = await readWant(q, w.name);
-  if (parseWant(pending).kind === 'none' && (w.state?.want ?? null) === null) return;
+  if (parseWant(pending).kind === 'none' && (w.state?.want ?? null) === null) return { want: null, act: async () => undefined };
   // A living worker is told, since it may be carrying the request out; nobody reads the file of another one before its start.
-  if (w.alive) await writeWant(q, w.name, formatWant(to));
-  else await clearWant(q, w.name, pending);
+  return w.alive ? asking(q, w, formatWant(to)) : { want: null, act: () => clearWant(q, w.name, pending) };
+}
+
+function asking(q: Queue, w: Asked, want: string): Plan {
+  return { want, act: () => writeWant(q, w.name, want) };
 }
 
 function mustLive(w: Asked, verb: string): void {
@@ -109,7 +119,7 @@ function mustLive(w: Asked, verb: string): void {
  * Each worker that the words name. A pattern or `--all` means those of them to which the verb can be done (`fits`), a name means that
  * one. Prints the names it was done to, one error line for each it could not.
  */
-async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, one: (q: Queue, w: Asked) => Promise<void>): Promise<number> {
+async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, planFor: (q: Queue, w: Asked) => Promise<Plan>): Promise<number> {
   const all = ctx.flags['all'] === true;
   if (ctx.args.length === 0 && !all) throw usage('which worker?', 'its name, a pattern, or --all');
   for (const word of ctx.args) if (!isGlob(word)) checkWorkerName(word, 'W');
@@ -125,10 +135,14 @@ async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, one: (q: Que
     if (hits.length === 0) failures.push(new TqError('NOT_FOUND', `no such worker: ${visible(word)}`, { hint: 'tq worker ls' }));
   }
   const words = chosen.size + failures.length;
+  const dry = ctx.flags['dry-run'] === true;
   const done: string[] = [];
+  const requests: Array<{ worker: string; want: string | null }> = [];
   for (const w of chosen.values()) {
     try {
-      await one(q, w);
+      const { want, act } = await planFor(q, w);
+      if (!dry) await act();
+      else if (want !== undefined) requests.push({ worker: w.name, want });
       done.push(w.name);
     } catch (error) {
       if (!(error instanceof TqError)) throw error;
@@ -136,7 +150,8 @@ async function forEachWorker(ctx: Ctx, fits: (w: Asked) => boolean, one: (q: Que
     }
   }
   for (const error of failures) printError(error, error.exit, ctx.json, ctx.io);
-  if (!ctx.json || done.length > 0 || failures.length === 0) printIds(ctx, done);
+  if (requests.length > 0) printJson(requests, ctx.io);
+  else if (!ctx.json || done.length > 0 || failures.length === 0) printIds(ctx, done);
   if (failures.length === 0) return EXIT.ok;
   return words === 1 || (failures.length === words && failures.every((e) => e.exit === failures[0]!.exit))
     ? failures[0]!.exit

@@ -18,6 +18,7 @@ import { gpusHere, memoryHere } from '../worker/resources.ts';
 import { pollOf } from '../worker/settings.ts';
 import { selfCommand } from '../worker/self.ts';
 import type { WorkerOptions } from '../worker/worker.ts';
+import { DRY_RUN_FLAG } from './flags/filter.ts';
 import { ALL_FLAG, NOW_FLAG, WORKER_FLAGS } from './flags/worker.ts';
 import { defineCommand, type FlagsOf } from './spec.ts';
 
@@ -67,7 +68,7 @@ export const command = defineCommand({
       summary: 'let a worker take tasks again',
       examples: [{ command: 'tq worker wake node1', text: '' }],
       args: WORKERS,
-      flags: ALL_FLAG,
+      flags: { ...ALL_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).wake(ctx),
     }),
     defineCommand({
@@ -75,7 +76,7 @@ export const command = defineCommand({
       summary: 'let a worker finish what it runs and take nothing more',
       examples: [{ command: 'tq worker sleep --all --for 30m', text: 'everybody, for half an hour' }],
       args: WORKERS,
-      flags: { ...ALL_FLAG, ...NOW_FLAG, for: { value: 'D', help: 'wake up by itself after this long' } },
+      flags: { ...ALL_FLAG, ...NOW_FLAG, ...DRY_RUN_FLAG, for: { value: 'D', help: 'wake up by itself after this long' } },
       run: async (ctx) => (await import('./worker-ask.ts')).sleep(ctx),
     }),
     defineCommand({
@@ -83,7 +84,7 @@ export const command = defineCommand({
       summary: 'let a worker finish what it runs and leave',
       examples: [{ command: 'tq worker stop --now node1', text: 'hands back what it runs' }],
       args: WORKERS,
-      flags: { ...ALL_FLAG, ...NOW_FLAG },
+      flags: { ...ALL_FLAG, ...NOW_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).stop(ctx),
     }),
     defineCommand({
@@ -91,7 +92,7 @@ export const command = defineCommand({
       summary: 'let a worker exit with its restart code',
       examples: [{ command: 'tq worker restart node1', text: 'its supervisor starts it again' }],
       args: WORKERS,
-      flags: { ...ALL_FLAG, ...NOW_FLAG },
+      flags: { ...ALL_FLAG, ...NOW_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).restart(ctx),
     }),
     defineCommand({
@@ -99,16 +100,19 @@ export const command = defineCommand({
       summary: 'forget an offline worker',
       examples: [{ command: 'tq worker rm node1', text: '' }],
       args: WORKERS,
-      flags: ALL_FLAG,
+      flags: { ...ALL_FLAG, ...DRY_RUN_FLAG },
       run: async (ctx) => (await import('./worker-ask.ts')).remove(ctx),
     }),
   ],
   async run(ctx) {
-    const options = workerOptions(ctx.flags, ctx.system, await ctx.queue());
+    const { queueFor } = await import('./submit.ts');
+    const unset = { network: false, config: { settings: {} }, umask: 0 };
+    const q = await queueFor(ctx, async () => workerOptions(ctx.flags, ctx.system, unset));
+    const options = workerOptions(ctx.flags, ctx.system, q);
     const { setInboxReader } = await import('../queue/inbox.ts');
     const { submitFromInbox } = await import('./inbox.ts');
     setInboxReader((queue, text, owner, id) => submitFromInbox(queue, text, owner, id, ctx.system));
-    return work(await ctx.queue(), options, ctx.io, true);
+    return work(q, options, ctx.io, true);
   },
 });
 
@@ -132,8 +136,11 @@ async function work(queue: Queue, options: WorkerOptions, io: Io, announce: bool
   });
 }
 
+/** What the queue has a say in. */
+type Settled = Pick<Queue, 'network' | 'umask'> & { config: Pick<Queue['config'], 'settings'> };
+
 /** Pure but for what is detected of this machine. Throws USAGE naming the flag and the text. */
-export function workerOptions(flags: Flags, system: System, queue: Queue): WorkerOptions {
+export function workerOptions(flags: Flags, system: System, queue: Settled): WorkerOptions {
   const jobs = flags.jobs === undefined || flags.jobs === 'auto' ? os.availableParallelism() : count(flags.jobs, '--jobs', 1, 4096);
   const offers: Record<string, number> = {
     cpus: flags.cpus === undefined ? jobs : positive(flags.cpus, '--cpus'),
@@ -141,15 +148,16 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     gpus: flags.gpus === undefined ? gpusHere(system.env).length : count(flags.gpus, '--gpus', 0, 1024),
   };
   for (const word of flags.resource ?? []) {
-    const at = word.indexOf('=');
-    if (at <= 0) throw usage(`--resource: not k=N: ${quoted(word)}`, 'such as disk=2');
-    offers[word.slice(0, at)] = positive(word.slice(at + 1), '--resource');
+    const [, name, amount] = /^([A-Za-z][A-Za-z0-9._-]{0,63})=(.*)$/s.exec(word) ?? [];
+    if (name === undefined || amount === undefined) throw usage(`--resource: not k=N: ${quoted(word)}`, 'such as disk=2');
+    if (OWN_FLAGS.has(name)) throw usage(`--resource: ${name} has its own flag: ${quoted(word)}`, `--${name} ${amount}`);
+    offers[name] = positive(amount, `--resource ${name}`);
   }
   const restart = flags['restart-exit-code'];
   return {
     name: flags.name === undefined ? safeName(system.host()) : checkWorkerName(flags.name, '--name'),
     jobs,
-    queues: flags.queue === undefined ? ['default'] : list(flags.queue).map((name) => checkQueue(name, '--queue')),
+    queues: flags.queue === undefined ? ['default'] : list(flags.queue, '--queue').map((name) => checkQueue(name, '--queue')),
     labels: Object.fromEntries((flags.label ?? []).map(label)),
     offers,
     pollMs: flags.poll === undefined ? pollOf(queue, queue.config.settings) : Math.max(10, parseDuration(flags.poll, '--poll')),
@@ -165,10 +173,10 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
     post: flags.post ?? null,
     maxLoad: flags['max-load'] === undefined ? null : positive(flags['max-load'], '--max-load'),
     minFreeMem: flags['min-free-mem'] === undefined ? null : parseSize(flags['min-free-mem'], '--min-free-mem'),
-    passEnv: list(flags['pass-env'] ?? []).map((name) => checkEnvName(name, '--pass-env')),
+    passEnv: list(flags['pass-env'] ?? [], '--pass-env').map((name) => checkEnvName(name, '--pass-env')),
     vars: Object.fromEntries((flags.var ?? []).map(variable)),
     handlers: flags.handlers === undefined ? null : directory(flags.handlers, '--handlers', system.cwd()),
-    runUsers: flags['run-users'] === undefined ? null : list(flags['run-users']).includes('any') ? 'any' : list(flags['run-users']),
+    runUsers: runUsers(flags['run-users']),
     restartExitCode: restart === undefined ? null : count(restart, '--restart-exit-code', 0, 255),
     only: null,
     self: selfCommand(),
@@ -177,14 +185,28 @@ export function workerOptions(flags: Flags, system: System, queue: Queue): Worke
   };
 }
 
+/** What is offered by a flag of its own. */
+const OWN_FLAGS: ReadonlySet<string> = new Set(['cpus', 'mem', 'gpus']);
+
 function directory(text: string, flag: string, cwd: string): string {
   const dir = path.resolve(cwd, text);
   if (fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return dir;
   throw usage(`${flag}: not a directory: ${quoted(text)}`);
 }
 
-function list(words: readonly string[]): string[] {
-  return words.flatMap((word) => word.split(',')).filter((word) => word !== '');
+function runUsers(words: readonly string[] | undefined): WorkerOptions['runUsers'] {
+  if (words === undefined) return null;
+  const names = list(words, '--run-users');
+  return names.includes('any') ? 'any' : names;
+}
+
+/** An empty word is a variable that was not set, and would be taken for what was not asked for. */
+function list(words: readonly string[], flag: string): string[] {
+  return words.flatMap((word) => {
+    const parts = word.split(',');
+    if (parts.includes('')) throw usage(`${flag}: a name is missing: ${quoted(word)}`);
+    return parts;
+  });
 }
 
 function count(text: string, flag: string, least: number, most: number): number {

@@ -61,11 +61,17 @@ async function compile(at: string, file: string, given: readonly string[]): Prom
   const { console: terminal } = globalThis;
   const { log } = terminal;
   terminal.log = terminal.error;
+  const { exit } = process;
+  // A program that ended the process would look like a submit that has nothing to say.
+  process.exit = (() => {
+    throw usage(`${file}: it ends the process`, 'it returns a workflow, or throws');
+  }) as typeof exit;
   try {
     let program: { default?: unknown; settings?: unknown };
     try {
       program = (await import(pathToFileURL(at).href)) as typeof program; // whatever it exports is looked at below
     } catch (error) {
+      if (error instanceof TqError) throw error;
       throw new TqError('USAGE', `${file}: cannot be loaded: ${firstLine(error)}`, { cause: error });
     }
     if (typeof program.default !== 'function')
@@ -79,9 +85,10 @@ async function compile(at: string, file: string, given: readonly string[]): Prom
     }
   } finally {
     terminal.log = log;
+    process.exit = exit;
   }
 }
 
 function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]!;
+  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]!.replace(/:$/, '');
 }

@@ -4,7 +4,7 @@
  */
 import { usage } from '../errors.ts';
 import type { AfterKind } from '../task/types.ts';
-import { quoted } from '../task/visible.ts';
+import { quoted, quotedValue } from '../task/visible.ts';
 import { nearest } from '../task/nearest.ts';
 
 export interface Workflow {
@@ -42,9 +42,9 @@ export function readWorkflow(raw: unknown, file: string): Workflow {
   if (!isObject(raw)) throw usage(`${file}: not a workflow: it is not an object`, 'name: ..., tasks: [...]');
   const { name, tasks, defaults = {}, ...rest } = raw;
   for (const key of Object.keys(rest)) if (!(TOP as readonly string[]).includes(key)) throw unknownKey(file, key, TOP);
-  if (name !== undefined && typeof name !== 'string') throw usage(`${file}: name: not a string: ${shown(name)}`);
-  if (!Array.isArray(tasks)) throw usage(`${file}: tasks: ${tasks === undefined ? 'missing' : `not a list: ${shown(tasks)}`}`);
-  if (!isObject(defaults)) throw usage(`${file}: defaults: not a task object: ${shown(defaults)}`);
+  if (name !== undefined && typeof name !== 'string') throw usage(`${file}: name: not a string: ${quotedValue(name)}`);
+  if (!Array.isArray(tasks)) throw usage(`${file}: tasks: ${tasks === undefined ? 'missing' : `not a list: ${quotedValue(tasks)}`}`);
+  if (!isObject(defaults)) throw usage(`${file}: defaults: not a task object: ${quotedValue(defaults)}`);
   for (const key of ['id', ...KINDS]) {
     if (Object.hasOwn(defaults, key)) throw usage(`${file}: defaults: ${key} is for a single task`);
   }
@@ -60,19 +60,19 @@ function readRules(rest: Record<string, unknown>, file: string): Rules {
   for (const key of RULES) {
     const value = rest[key];
     if (value === undefined) continue;
-    if (typeof value !== 'string' && typeof value !== 'number') throw usage(`${file}: ${key}: not a string: ${shown(value)}`);
+    if (typeof value !== 'string' && typeof value !== 'number') throw usage(`${file}: ${key}: not a string: ${quotedValue(value)}`);
     rules[key] = String(value);
   }
   return rules;
 }
 
 function localOf(task: unknown, i: number, file: string, places: Map<string, number>): string | undefined {
-  if (!isObject(task)) throw usage(`${file}: task ${i + 1}: not a task object: ${shown(task)}`);
+  if (!isObject(task)) throw usage(`${file}: task ${i + 1}: not a task object: ${quotedValue(task)}`);
   const { id } = task;
   if (id === undefined) return undefined;
   const local = typeof id === 'number' ? String(id) : id;
   if (typeof local !== 'string' || !LOCAL.test(local)) {
-    throw usage(`${file}: task ${i + 1}: id: not a local name: ${shown(id)}`, '1 to 64 of A-Z a-z 0-9 . _ -');
+    throw usage(`${file}: task ${i + 1}: id: not a local name: ${quotedValue(id)}`, '1 to 64 of A-Z a-z 0-9 . _ -');
   }
   if (places.has(local)) throw usage(`${file}: task ${local}: id: there are two of this name`);
   places.set(local, i);
@@ -111,7 +111,7 @@ function readTask(
 
 function wordsOf(value: unknown, where: string, key: string): string[] {
   const words = (Array.isArray(value) ? value : [value]).flatMap((word: unknown) => {
-    if (typeof word !== 'string' && typeof word !== 'number') throw usage(`${where}: ${key}: not the id of a task: ${shown(word)}`);
+    if (typeof word !== 'string' && typeof word !== 'number') throw usage(`${where}: ${key}: not the id of a task: ${quotedValue(word)}`);
     return String(word).split(',');
   });
   return words.map((word) => word.trim());
@@ -154,8 +154,4 @@ function unknownKey(where: string, key: string, known: readonly string[]): Error
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function shown(value: unknown): string {
-  return quoted((JSON.stringify(value) ?? String(value)).slice(0, 80));
 }

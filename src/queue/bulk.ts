@@ -5,10 +5,10 @@
  */
 import { errnoOf, fsError, TqError } from '../errors.ts';
 import type { TaskDraft } from '../task/build.ts';
-import type { Parent, Task } from '../task/types.ts';
+import type { Parent, Task, TerminalState } from '../task/types.ts';
 import { noteServerTime } from './clock.ts';
 import { isGone, listOrEmpty, mkdirp, removeProbes, strongList } from './fsx.ts';
-import { baseOf, entryName, flatBucket, makeId, makeLayout, parentOf, baseId, type Layout, type Place } from './layout.ts';
+import { baseOf, entryName, flatBucket, makeId, makeLayout, markedUnder, parentOf, baseId, type Layout, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
 import { isAmbiguous, LOOKS, move, readIfThere, publish, rmdirIfEmpty, stagingPath, unlinkQuietly } from './steps.ts';
@@ -66,12 +66,11 @@ export async function submitBulk(q: Queue, s: Submission, drafts: readonly TaskD
   const stem = stagingPath(q, '.bulk');
   const blobs: string[] = [];
   try {
-    await checkOutsideParents(q, s, drafts);
-    const tasks = await stageAll(q, s, stem, drafts, options, blobs);
+    const tasks = await stageAll(q, s, stem, await knowOutsideParents(q, s, drafts), options, blobs);
     await commit(q, s.id, stem);
     // From here on it is submitted: what fails is repeated by whoever comes next.
     await publishSubmission(q, s.id).catch(() => undefined);
-    await askOutsideParents(q, s, tasks);
+    if (tasks.some((task) => outsideParents(s, task.after).length > 0)) await askOutsideParents(q, s, tasks).catch(() => undefined);
     await ring(q);
     return tasks;
   } catch (error) {
@@ -95,21 +94,67 @@ function outsideParents(s: Submission, after: readonly Parent[] | undefined): Pa
   return (after ?? []).filter((p) => baseId(p.id) !== s.id);
 }
 
-/** Each parent that is no part of the submission, once. */
-async function checkOutsideParents(q: Queue, s: Submission, drafts: readonly TaskDraft[]): Promise<void> {
-  const parents = new Map<string, Parent>();
-  for (const draft of drafts) for (const p of outsideParents(s, draft.after)) parents.set(p.id, p);
-  if (parents.size === 0) return;
-  const { checkParents } = await import('./depend.ts');
-  await checkParents(q, [...parents.values()]);
+/**
+ * The drafts with those of their parents marked that have many elements; each parent that is no part of the submission is looked for
+ * once. Throws NOT_FOUND, and USAGE for a kind of parent that it is not, for the first draft that names it.
+ */
+async function knowOutsideParents(q: Queue, s: Submission, drafts: readonly TaskDraft[]): Promise<readonly TaskDraft[]> {
+  if (drafts.every((draft) => outsideParents(s, draft.after).length === 0)) return drafts;
+  const { knowParents } = await import('./submit.ts');
+  const known = new Map<string, Parent>();
+  const found: TaskDraft[] = [];
+  for (const [i, draft] of drafts.entries()) {
+    const after: Parent[] = [];
+    for (const parent of draft.after ?? []) {
+      const key = `${parent.kind} ${parent.id}`;
+      let its = baseId(parent.id) === s.id ? parent : known.get(key);
+      if (its === undefined) {
+        const one: Pick<TaskDraft, 'after' | 'many'> = { after: [parent], ...(draft.many === undefined ? {} : { many: draft.many }) };
+        try {
+          await knowParents(q, one);
+        } catch (error) {
+          throw error instanceof TqError ? new ParentError(error, i) : error;
+        }
+        its = one.after![0]!;
+        known.set(key, its);
+      }
+      after.push(its);
+    }
+    found.push(after.length === 0 ? draft : { ...draft, after });
+  }
+  return found;
 }
 
-/** Children of tasks that may have ended before the child was there; those of the submission's own tasks were there first. */
+/** A parent that cannot be one, of the draft with this position. */
+export class ParentError extends TqError {
+  readonly position: number;
+
+  constructor(error: TqError, position: number) {
+    super(error.code, error.message, { cause: error, ...(error.hint === undefined ? {} : { hint: error.hint }) });
+    this.position = position;
+  }
+}
+
+/**
+ * Children of tasks that may have ended before the child was there; those of the submission's own tasks were there first. Of one
+ * that has not ended nothing follows: whoever ends it finds the markers.
+ */
 async function askOutsideParents(q: Queue, s: Submission, tasks: readonly Task[]): Promise<void> {
-  const children = tasks.filter((task) => outsideParents(s, task.after).length > 0);
-  if (children.length === 0) return;
-  const { tryRelease } = await import('./depend.ts');
-  for (const child of children) await tryRelease(q, child.id).catch(() => undefined);
+  const { judge, parentState, tryReleaseAll } = await import('./depend.ts');
+  const states = new Map<string, TerminalState | undefined>();
+  const asked: string[] = [];
+  for (const task of tasks) {
+    const parents = outsideParents(s, task.after);
+    if (parents.length === 0) continue;
+    for (const p of parents) if (!states.has(p.id)) states.set(p.id, await parentState(q, p));
+    const verdict = judge(
+      parents,
+      parents.map((p) => states.get(p.id)),
+    );
+    // What has a key or waits for elements is not judged by this alone.
+    if (verdict.kind !== 'wait' || task.key !== undefined || parents.some((p) => p.kind === 'after-each')) asked.push(task.id);
+  }
+  await tryReleaseAll(q, asked);
 }
 
 /** Its presence says that the tree is whole: a sweep of old staging files takes the tree with it. */
@@ -156,7 +201,8 @@ async function stageOne(q: Queue, at: Layout, inside: Inside, task: Task, server
   await inside.file(`${at.dir(place, task.id)}/${entryName(task.id, 0)}`, formatTask(task));
   if (task.lockKeys !== undefined) await inside.file(`${at.keylocks}/${task.id}`, task.lockKeys);
   if (place.state === 'waiting') {
-    for (const { id } of task.after ?? []) await inside.file(`${at.after(id)}/${flatBucket(task.id)}/${task.id}`, '');
+    const under = new Set((task.after ?? []).map(markedUnder));
+    for (const id of under) await inside.file(`${at.after(id)}/${flatBucket(task.id)}/${task.id}`, '');
   }
 }
 

@@ -8,10 +8,11 @@ import type { Many } from '../task/many.ts';
 import { isTerminal, type Parent, type State, type Task, type TerminalState } from '../task/types.ts';
 import { findElement, piecesOf, readArray, type ArrayNow } from './array.ts';
 import { endedState, judge, type Verdict } from './depend.ts';
-import type { Located } from './find.ts';
+import { locate, type Located } from './find.ts';
 import { isGone, mkdirp } from './fsx.ts';
 import { pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
+import { readTaskAt } from './outcome.ts';
 import { scatter, type Fate } from './pieces.ts';
 import { makeSession } from './session.ts';
 import { ring } from './signal.ts';
@@ -19,6 +20,17 @@ import { move, rmdirIfEmpty } from './steps.ts';
 
 export async function isArray(q: Queue, id: string): Promise<boolean> {
   return (await readArray(q, id)) !== undefined;
+}
+
+/** The array that this is the id of, or that has an element of this id. */
+export async function arrayOf(q: Queue, id: string): Promise<ArrayNow | undefined> {
+  const piece = pieceOf(id);
+  if (piece === undefined) return readArray(q, id);
+  // One of a batch has an entry of its own, and is asked for by that.
+  const at = await locate(q, id);
+  if (at !== undefined && (await readTaskAt(q, at.file, id))?.many === undefined) return undefined;
+  const array = await readArray(q, piece.base);
+  return array !== undefined && piece.lo === piece.hi && includes(array.many.numbers, piece.lo) ? array : undefined;
 }
 
 /** The ids of the pieces of an array that lie in a state. */
@@ -30,8 +42,9 @@ export async function piecesIn(q: Queue, place: { state: State }, id: string): P
 export async function knownParents(q: Queue, parents: readonly Parent[], many: Many | undefined): Promise<Parent[]> {
   const known: Parent[] = [];
   for (const parent of parents) {
-    const array =
-      (await endedState(q, parent.id)) === undefined || parent.kind === 'after-each' ? await readArray(q, parent.id) : undefined;
+    // An element may be run again after its end, which is then told under the array.
+    const asked = parent.id.includes('.') || parent.kind === 'after-each' || (await endedState(q, parent.id)) === undefined;
+    const array = asked ? await arrayOf(q, parent.id) : undefined;
     if (parent.kind === 'after-each') checkEach(parent, array, many);
     known.push(array === undefined ? parent : { ...parent, many: true });
   }
@@ -42,7 +55,7 @@ function checkEach(parent: Parent, array: ArrayNow | undefined, many: Many | und
   const flag = `--after-each ${parent.id}`;
   if (many === undefined)
     throw new TqError('USAGE', `${flag}: this is one task, not an array`, { hint: `--after ${parent.id} waits for all of it` });
-  if (array === undefined)
+  if (array === undefined || parent.id.includes('.'))
     throw new TqError('USAGE', `${flag}: it is one task, not an array`, { hint: `--after ${parent.id} waits for it` });
   for (const n of numbersIn(many.numbers, 0, 999_999_999)) {
     if (!includes(array.many.numbers, n))
@@ -50,12 +63,12 @@ function checkEach(parent: Parent, array: ArrayNow | undefined, many: Many | und
   }
 }
 
-/** The state of the element that an element comes after; undefined while it is unfinished. */
-export async function elementState(q: Queue, parent: Parent, child: Task, _strong: boolean): Promise<TerminalState | undefined> {
-  const { lo } = pieceOf(child.id)!;
-  const gone = await endedState(q, parent.id);
+/** The state in which an element of an array ended; undefined while it is unfinished. */
+export async function elementState(q: Queue, id: string): Promise<TerminalState | undefined> {
+  const { base, lo } = pieceOf(id)!;
+  const gone = await endedState(q, base);
   if (gone !== undefined) return gone;
-  const array = await readArray(q, parent.id);
+  const array = await readArray(q, base);
   const state = array === undefined ? undefined : (await findElement(q, array, lo))?.state;
   return state !== undefined && isTerminal(state) ? state : undefined;
 }

@@ -1,7 +1,7 @@
 /**
  * The only door to the queue directory: every file call of tq on the queue goes through an `Fsx`. On a local disk the calls are
- * synchronous underneath (a system call costs microseconds, a thread hop costs more); on a network file system they run on the
- * thread pool, so that a hung server never stops a worker's timers. Faults can be injected at each call, which is how the
+ * synchronous underneath (a system call costs microseconds, a thread hop costs more), and many in a row leave the timers their
+ * turn; on a network file system they run on the thread pool, so that a hung server never stops a worker's timers. Faults can be injected at each call, which is how the
  * tests reach every crash point.
  */
 import fs from 'node:fs';
@@ -155,7 +155,28 @@ async function filled<T>(path: string, flags: 'w' | 'wx', mode: number, fill: (h
   }
 }
 
+/** Longer than this calls that do not wait for anything never keep the process from its timers and its children, ms. */
+const BREATHLESS_MS = 50;
+let turnedMs = performance.now();
+let turning: Promise<void> | undefined;
+
+/** Everybody's calls wait for it: others that went on would keep the turn from coming. */
+function nextTurn(): Promise<void> | undefined {
+  if (turning === undefined && performance.now() - turnedMs > BREATHLESS_MS) {
+    turning = new Promise((resolve) => {
+      setImmediate(() => {
+        turnedMs = performance.now();
+        turning = undefined;
+        resolve();
+      });
+    });
+  }
+  return turning;
+}
+
 const PROBE = '.p.';
+/** A named pipe that somebody put in the place of a file is empty, and not waited for. */
+const READ = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK;
 /** How often a directory is made again whose parent goes away under its feet. */
 const MKDIR_LOOKS = 8;
 
@@ -178,7 +199,11 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         throw located(error, path);
       }
     };
-    if (fault === undefined) return run();
+    if (fault === undefined) {
+      const turn = network ? undefined : nextTurn();
+      if (turn !== undefined) await turn;
+      return run();
+    }
     const f = await fault(op, path, target, run);
     if (f === undefined) return run();
     switch (f.kind) {
@@ -365,16 +390,16 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         'read',
         path,
         undefined,
-        () => fs.readFileSync(path, 'utf8'),
-        () => p.readFile(path, 'utf8'),
+        () => fs.readFileSync(path, { encoding: 'utf8', flag: READ }),
+        () => p.readFile(path, { encoding: 'utf8', flag: READ }),
       ),
     readBytes: (path) =>
       call(
         'read',
         path,
         undefined,
-        () => fs.readFileSync(path),
-        () => p.readFile(path),
+        () => fs.readFileSync(path, { flag: READ }),
+        () => p.readFile(path, { flag: READ }),
       ),
     list: (path, all = false) => listBy(listOnce, path, all),
     listAside: (path) => listBy(listOnceAside, path, false),

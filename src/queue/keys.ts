@@ -350,14 +350,26 @@ export async function confirmKey(q: Queue, task: Task): Promise<boolean> {
   return task.key === undefined || (await takeKey(q, task.key, task.id)).kind === 'mine';
 }
 
-/** Throws KEY_LOCKED when an unfinished task's pattern matches the key. */
-export async function refuseIfLocked(q: Queue, key: string): Promise<void> {
+/** For a dry run: throws what the submit would be refused with; the id of the task that would stand for it or be replaced. Writes nothing. */
+export async function rehearseKeyed(q: Queue, draft: TaskDraft): Promise<string | undefined> {
+  if (draft.key === undefined) return undefined;
+  await refuseIfLocked(q, draft.key, false);
+  const tokens = (await listOrEmpty(q.fsx, q.lay.key(draft.key))).flatMap((name) => parseToken(name) ?? []);
+  const { holder } = tokens.toSorted((a, b) => b.generation - a.generation)[0] ?? { holder: 'free' };
+  if (holder === 'free' || holder === RETIRED || !(await isUnfinished(q, holder))) return undefined;
+  if (draft.onDup === 'error') await existing(q, draft, holder);
+  return holder;
+}
+
+/** Throws KEY_LOCKED when an unfinished task's pattern matches the key. Locks of tasks that have ended are removed unless told not to. */
+export async function refuseIfLocked(q: Queue, key: string, tidy = true): Promise<void> {
   for (const id of await listOrEmpty(q.fsx, q.lay.keylocks)) {
     const pattern = await readIfThere(q, `${q.lay.keylocks}/${id}`);
     if (pattern === undefined) continue;
     let matches: boolean;
     try {
-      matches = new RegExp(pattern).test(key);
+      // As it was checked when it was submitted.
+      matches = new RegExp(pattern, 'u').test(key);
     } catch {
       continue;
     }
@@ -367,7 +379,7 @@ export async function refuseIfLocked(q: Queue, key: string): Promise<void> {
         hint: `wait for it: tq wait ${id}`,
       });
     }
-    if ((await endedState(q, id)) !== undefined || (await isAbandoned(q, id))) await dropKeyLock(q, id);
+    if (tidy && ((await endedState(q, id)) !== undefined || (await isAbandoned(q, id)))) await dropKeyLock(q, id);
   }
 }
 

@@ -2,7 +2,7 @@
  * The names in a queue directory: where everything lies, how ids, entries, buckets, lanes and sessions are spelt, and how they
  * are read back. Pure text; nothing here touches a file.
  */
-import type { FollowKind, Needs, State, Task } from '../task/types.ts';
+import type { FollowKind, Needs, Parent, State, Task } from '../task/types.ts';
 
 /** Id = 9 characters of time in 100 microsecond units since the epoch, base 36 (good until 2291), then 5 random ones. */
 const ID_TIME_CHARS = 9;
@@ -62,7 +62,7 @@ export function isPiece(id: string): boolean {
   return id.includes('-');
 }
 
-export function pieceId(base: string, lo: number, hi: number): string {
+export function pieceId(base: string, lo: number, hi = lo): string {
   return lo === hi ? `${base}.${lo}` : `${base}.${lo}-${hi}`;
 }
 
@@ -70,6 +70,11 @@ export function pieceId(base: string, lo: number, hi: number): string {
 export function baseId(id: string): string {
   const dot = id.indexOf('.');
   return dot < 0 ? id : id.slice(0, dot);
+}
+
+/** Where the children of a task have their markers: of an element of an array with those of the whole, whose every end asks all of them. */
+export function markedUnder(parent: Pick<Parent, 'id' | 'many'>): string {
+  return parent.many === true ? baseId(parent.id) : parent.id;
 }
 
 /** What an array's element 7 of attempt 2 was cut from is called: the journal of the piece that begins with 7. */

@@ -5,8 +5,9 @@
 import type { Journal } from './journal.ts';
 import type { HostFacts } from './session.ts';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { errnoOf, fsError, TqError } from '../errors.ts';
+import { errnoOf, fsError, TqError, usage } from '../errors.ts';
 import { makeFsx, mkdirp, type Fsx, type FsxOptions } from './fsx.ts';
 import { makeLayout, randomText, TOP_DIRS, type Layout } from './layout.ts';
 import { faultsFromEnv } from './faults.ts';
@@ -53,22 +54,25 @@ export interface Found {
 
 /** Which directory: `-D`, then `$TQ_DIR`, then the nearest `.tq` upward, then the user's default queue. */
 export function findQueue(options: { flag?: string | undefined; env: Record<string, string | undefined>; cwd: string }): Found {
-  if (options.flag !== undefined && options.flag !== '') return { dir: path.resolve(options.cwd, options.flag), source: 'flag' };
+  // An empty variable after -D must not lead to another queue.
+  if (options.flag === '') throw usage("--dir: empty: ''", 'leave the flag out for $TQ_DIR, the nearest .tq or the default queue');
+  if (options.flag !== undefined) return { dir: path.resolve(options.cwd, options.flag), source: 'flag' };
   const named = options.env['TQ_DIR'];
   if (named !== undefined && named !== '') return { dir: path.resolve(options.cwd, named), source: 'env' };
   for (let at = options.cwd; ; at = path.dirname(at)) {
     if (fs.existsSync(`${at}/.tq/tq.json`) || isDirectory(`${at}/.tq`)) return { dir: path.join(at, '.tq'), source: 'upward' };
     if (path.dirname(at) === at) break;
   }
-  const home = options.env['HOME'] ?? '/';
+  const home = options.env['HOME'] || os.homedir();
   const data = options.env['XDG_DATA_HOME'];
   const base = data !== undefined && data.startsWith('/') ? data : path.join(home, '.local/share');
   return { dir: path.join(base, 'tq', 'default'), source: 'default' };
 }
 
-/** Opens a queue that was found; only the default one is made on first use (mode 0700). */
-export async function openFound(found: Found, options: FsxOptions = {}): Promise<Queue> {
+/** Opens a queue that was found; only the default one is made on first use (mode 0700), unless `check` throws. */
+export async function openFound(found: Found, options: FsxOptions = {}, check?: () => Promise<unknown>): Promise<Queue> {
   if (found.source === 'default' && !fs.existsSync(`${found.dir}/tq.json`)) {
+    await check?.();
     await initQueue(found.dir, { shared: false, leaseMs: null }, options);
   }
   return openQueue(found.dir, options);
@@ -99,6 +103,10 @@ export async function openQueue(dir: string, options: FsxOptions = {}): Promise<
   return { dir, fsx, lay, config, network, leaseMs, umask, stem: `${process.pid.toString(36)}.${randomText(6)}` };
 }
 
+function isPositive(v: unknown): boolean {
+  return typeof v === 'number' && v >= 1;
+}
+
 function parseConfig(text: string, file: string): QueueConfig {
   let raw: unknown;
   try {
@@ -109,7 +117,7 @@ function parseConfig(text: string, file: string): QueueConfig {
       cause: error,
     });
   }
-  if (typeof raw !== 'object' || raw === null || typeof (raw as { format?: unknown }).format !== 'number') {
+  if (typeof raw !== 'object' || raw === null || !isPositive((raw as { format?: unknown }).format)) {
     throw new TqError('NOT_A_QUEUE', `not a queue: ${file} has no format number`, {
       hint: 'restore the file, or make a new queue: tq init',
     });

@@ -134,8 +134,10 @@ export async function readTaskAt(q: Queue, file: string, id: string): Promise<Ta
   try {
     text = await readIfThere(q, file);
   } catch (error) {
+    // A directory under the name of a task is no more than a file with nonsense.
     if (errnoOf(error) !== 'EISDIR') throw error;
     await quarantine(q, file, 'it is a directory');
+    return undefined;
   }
   if (text === undefined) return undefined;
   const parsed = parseTask(text, id);

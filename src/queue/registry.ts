@@ -49,6 +49,8 @@ export interface StateFile {
   want: string | null;
   /** awake or asleep: what a restart returns to. */
   base: 'awake' | 'asleep';
+  /** Until when, where that is not for good: `at` in epoch ms of its machine, as a person said or, against its hours, to their next boundary. */
+  until?: { at: number; of: 'request' | 'hours' } | null;
   reason: string | null;
   /** Words in `want` that mean nothing, shown by `tq worker show`. */
   badWant: string | null;

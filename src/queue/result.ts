@@ -5,7 +5,7 @@
 import type { State, Task } from '../task/types.ts';
 import { locate } from './find.ts';
 import { listOrEmpty } from './fsx.ts';
-import { entryName } from './layout.ts';
+import { baseId, entryName, pieceOf } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
 import { readIfThere } from './steps.ts';
@@ -29,10 +29,17 @@ export async function handedOn(q: Queue, id: string): Promise<Handed | undefined
   if (at !== undefined) {
     const task = await readTaskAt(q, at.file, id);
     const result = await lastResult(q, id, at);
-    return result === undefined ? undefined : named(task?.name, result.value);
+    if (result !== undefined) return named(task?.name, result.value);
+    // What an element of an array handed on may be in the journal of the piece that it ended in.
+    if (task?.many === undefined) return undefined;
   }
-  const { readArray } = await import('./array.ts');
-  const array = await readArray(q, id);
+  const { findElement, readArray } = await import('./array.ts');
+  const array = await readArray(q, baseId(id));
+  const piece = pieceOf(id);
+  if (array !== undefined && piece !== undefined) {
+    const result = (await findElement(q, array, piece.lo))?.line?.result;
+    return result === undefined ? undefined : named(array.task.name, result);
+  }
   if (array !== undefined) {
     const { resultsOf } = await import('./array-view.ts');
     const results = await resultsOf(q, array);

@@ -7,13 +7,13 @@ import type { TaskDraft } from '../task/build.ts';
 import type { Step } from '../task/event.ts';
 import type { State, Task } from '../task/types.ts';
 import { isGone, listOrEmpty, mkdirp, strongList } from './fsx.ts';
-import { baseOf, bucketOf, entryName, laneName, makeId, parentOf, pieceId, requirementsOf, type Place } from './layout.ts';
+import { baseOf, laneName, makeId, parentOf, pieceId, requirementsOf, type Place } from './layout.ts';
 import { spanOf } from '../task/array.ts';
 import { noteServerTime } from './clock.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
 import { discard, isAmbiguous, LOOKS, readIfThere, replace, stagingPath } from './steps.ts';
-import { formatTask, freePlace, laneOf } from './task-file.ts';
+import { formatTask, freePlace } from './task-file.ts';
 
 export interface Submitted {
   id: string;
@@ -246,13 +246,16 @@ function isWhole(text: string | undefined): boolean {
 
 /** What a dry run shows: the task as it would be written, and where. */
 export async function preview(q: Queue, draft: TaskDraft): Promise<Task> {
-  const { scriptText: _script, stdinData: _stdin, items: _items, hold, delayMs, expireMs, ...rest } = draft;
+  const { scriptText, stdinData, items, hold, delayMs, expireMs, ...rest } = draft;
   const now = Date.now();
   const task: Task = { schema: 'tq.task/1', id: makeId(now), ...rest, submittedAt: now };
+  if (items !== undefined && rest.many?.items !== undefined)
+    task.many = { ...rest.many, items: { ...rest.many.items, blob: `${makeId(now)}.items` } };
+  if (scriptText !== undefined) task.script = `${makeId(now)}.script`;
+  if (stdinData !== undefined) task.stdin = `${makeId(now)}.stdin`;
   if (delayMs !== undefined && delayMs > 0) task.notBefore = now + delayMs;
   if (expireMs !== undefined) task.expiresAt = now + expireMs;
   if (hold === true) task.hold = true;
   const place: Place = hold === true ? { state: 'held' } : freePlace(task, now);
-  const where = place.state === 'queued' ? `queued/${laneOf(task)}` : place.state;
-  return { ...task, file: `${q.dir}/${where}/${bucketOf(task.id)}/${entryName(entryIdOf(task), 0)}` } as Task;
+  return { ...task, file: q.lay.entry(place, entryIdOf(task), 0) } as Task;
 }

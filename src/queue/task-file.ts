@@ -2,8 +2,9 @@
  * The door for task files and outcomes: text from disk becomes a `Task` or an `Outcome` here and nowhere else, and anything
  * that does not fit is reported with what is wrong, so that it can be quarantined instead of trusted.
  */
-import { OUTCOMES, type Cause, type Next, type Outcome, type Task } from '../task/types.ts';
-import { baseId, isId, isTaskId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
+import { OUTCOMES, type Next, type Outcome, type Task } from '../task/types.ts';
+import { baseId, isTaskId, laneName, parseEntry, requirementsOf, type Place } from './layout.ts';
+import { wrongField } from './task-fields.ts';
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; reason: string };
 
@@ -24,41 +25,8 @@ export function parseTask(text: string, id: string): Parsed<Task> {
   // A file of many elements is the same for each piece; its name tells which.
   const many = typeof t['many'] === 'object' && t['many'] !== null;
   if (t['id'] !== id && !(many && baseId(t['id']) === baseId(id))) return bad(`it is the task ${t['id']}`);
-  if (typeof t['queue'] !== 'string' || !/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(t['queue'])) return bad('queue is not a name');
-  if (!isStrings(t['command'])) return bad('command is not a list of strings');
-  if (typeof t['cwd'] !== 'string' || !t['cwd'].startsWith('/')) return bad('cwd is not an absolute path');
-  if (typeof t['priority'] !== 'number' || !Number.isInteger(t['priority']) || Math.abs(t['priority']) > 99)
-    return bad('priority is not a whole number from -99 to 99');
-  for (const key of NUMBERS) {
-    const v = t[key];
-    if (v !== undefined && (typeof v !== 'number' || !Number.isFinite(v) || v < 0)) return bad(`${key} is not a number`);
-  }
-  for (const key of ['script', 'stdin'] as const) {
-    const v = t[key];
-    if (v !== undefined && (typeof v !== 'string' || !/^[0-9a-z][0-9a-z.]{0,63}$/.test(v))) return bad(`${key} is not the name of a blob`);
-  }
-  if (t['env'] !== undefined && !isStringMap(t['env'])) return bad('env is not a map of strings');
-  if (t['labels'] !== undefined && !isStringMap(t['labels'])) return bad('labels is not a map of strings');
-  const backoff = t['backoff'];
-  if (
-    backoff !== undefined &&
-    (typeof backoff !== 'object' || backoff === null || typeof (backoff as { kind?: unknown }).kind !== 'string')
-  )
-    return bad('backoff is malformed');
-  const after = t['after'];
-  if (
-    after !== undefined &&
-    (!Array.isArray(after) ||
-      !after.every((p) => typeof p === 'object' && p !== null && isId(String((p as { id?: unknown }).id).split('.')[0]!)))
-  ) {
-    return bad('after is malformed');
-  }
-  const cause = t['cause'];
-  if (cause !== undefined && !isCause(cause)) return bad('cause is malformed');
-  for (const key of ['fallback', 'onSuccess', 'onFailure', 'onCancel'] as const) {
-    if (t[key] !== undefined && typeof t[key] !== 'string') return bad(`${key} is not a command`);
-  }
-  if (t['steps'] !== undefined && !isStrings(t['steps'])) return bad('steps is not a list of strings');
+  const wrong = wrongField(t);
+  if (wrong !== undefined) return bad(wrong);
   const task = {
     env: {},
     envMode: 'min',
@@ -75,27 +43,6 @@ export function parseTask(text: string, id: string): Parsed<Task> {
     id,
   } as unknown as Task; // checked field by field above; the spread supplies what a hand-written file may leave out
   return { ok: true, value: task };
-}
-
-const NUMBERS = ['notBefore', 'expiresAt', 'submittedAt', 'retries', 'timeoutMs', 'deadlineMs', 'stallMs', 'graceMs'] as const;
-
-function isCause(v: unknown): boolean {
-  if (typeof v !== 'object' || v === null) return false;
-  const { id, attempt, kind } = v as Partial<Cause>;
-  return (
-    typeof id === 'string' &&
-    isId(id.split('.')[0]!) &&
-    Number.isInteger(attempt) &&
-    (kind === 'on-success' || kind === 'on-failure' || kind === 'on-cancel')
-  );
-}
-
-function isStrings(v: unknown): v is string[] {
-  return Array.isArray(v) && v.every((w) => typeof w === 'string');
-}
-
-function isStringMap(v: unknown): v is Record<string, string> {
-  return typeof v === 'object' && v !== null && !Array.isArray(v) && Object.values(v).every((w) => typeof w === 'string');
 }
 
 export function formatTask(task: Task): string {

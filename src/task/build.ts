@@ -9,7 +9,17 @@ import { DEFAULT_BACKOFF, parseBackoff } from './backoff.ts';
 import { parseCodes } from './codes.ts';
 import { parseDuration } from './duration.ts';
 import { parseMaxFails } from './max-fails.ts';
-import { checkEnvName, checkGroup, checkKey, checkLabel, checkLimit, checkQueue, checkTaskName, checkWorkerName } from './names.ts';
+import {
+  checkEnvName,
+  checkGroup,
+  checkKey,
+  checkLabel,
+  checkLimit,
+  checkMutex,
+  checkQueue,
+  checkTaskName,
+  checkWorkerName,
+} from './names.ts';
 import { parseOn } from './on.ts';
 import { parseSize } from './size.ts';
 import { parseTime } from './time.ts';
@@ -153,7 +163,7 @@ export function buildTask(given: SubmitFlags, ctx: BuildContext): TaskDraft {
   put(draft, 'ok', flags.ok, parseCodes, '--ok');
   put(draft, 'on', flags.on, labelExpression, '--on');
   put(draft, 'worker', flags.worker, checkWorkerName, '--worker');
-  put(draft, 'mutex', flags.mutex, checkLimit, '--mutex');
+  put(draft, 'mutex', flags.mutex, checkMutex, '--mutex');
   put(draft, 'lockKeys', flags['lock-keys'], regularExpression, '--lock-keys');
   put(draft, 'fallback', flags.fallback, shellText, '--fallback');
   put(draft, 'onSuccess', flags['on-success'], shellText, '--on-success');
@@ -272,6 +282,8 @@ function labelExpression(value: string, flag: string): string {
 }
 
 function regularExpression(value: string, flag: string): string {
+  // A variable that was not set, and would lock every key.
+  if (value === '') throw usage(`${flag}: empty: ''`, `${flag} '.*' is for all keys`);
   try {
     void new RegExp(value, 'u');
   } catch (error) {

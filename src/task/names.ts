@@ -24,7 +24,10 @@ export function checkGroup(name: string, flag: string): string {
   return checkFileName(name, flag, 'group');
 }
 
-/** For limits and mutexes, which are kept as limits. */
+export function checkMutex(name: string, flag: string): string {
+  return checkFileName(name, flag, 'mutex');
+}
+
 export function checkLimit(name: string, flag: string): string {
   return checkFileName(name, flag, 'limit');
 }

@@ -22,8 +22,9 @@ export function parseOn(text: string, flag: string): OnTerm[] {
     if (compared !== null) return { kind: compared[2] === '==' ? 'is' : 'isNot', label: compared[1]!, value: compared[3]! };
     const named = TERM.exec(word);
     if (named !== null) return { kind: named[1] === '!' ? 'hasNot' : 'has', label: named[2]! };
+    const there = word === '' ? ': a term is empty' : ` at ${quoted(word)}`;
     throw usage(
-      `${flag}: not a label expression: ${quoted(text)}${word === text.trim() ? '' : ` at ${quoted(word)}`}`,
+      `${flag}: not a label expression: ${quoted(text)}${word === text.trim() ? '' : there}`,
       "terms joined by &&, each one of gpu, !laptop, os==linux, os!=linux: --on 'gpu && os==linux'",
     );
   });

@@ -40,6 +40,16 @@ export function quoted(text: string): string {
   return `'${fit(visible(text), QUOTED_COLUMNS)}'`;
 }
 
+/** As `quoted`, of a value that is no text: as JSON where it can be. */
+export function quotedValue(value: unknown): string {
+  try {
+    return quoted(JSON.stringify(value) ?? String(value));
+  } catch {
+    // It holds itself, or a number that JSON does not know.
+    return quoted(String(value));
+  }
+}
+
 const PLAIN = /^[\x20-\x7e]*$/;
 /** Marks that sit on the character before them, the medial and final letters of Hangul syllables, and what `visible` escapes. */
 const ZERO = /^[\p{Mn}\p{Me}\p{Cc}\p{Cf}\u1160-\u11ff\ud7b0-\ud7ff]/u;

@@ -423,11 +423,11 @@ function programTrouble(errno: string | null, name: string, spec: SpawnSpec): Sp
   if (errno === 'ENOEXEC') return rejection(`not a program that this machine can run: ${path}`, 126, errno);
   const interpreter = interpreterOf(inDirectory(spec.cwd, path));
   if (errno === 'ENOENT' || (errno === null && interpreter !== null && programAt(inDirectory(spec.cwd, interpreter)) === 'missing')) {
-    const what = interpreter === null ? 'the loader or a library' : `the interpreter ${interpreter}`;
+    const what = interpreter === null ? 'the loader or a library' : `the interpreter ${spelt(interpreter)}`;
     return rejection(`${what} that ${path} asks for does not exist`, 126, 'ENOENT');
   }
   if (errno === 'EACCES' || (errno === null && interpreter !== null && programAt(inDirectory(spec.cwd, interpreter)) === 'denied')) {
-    const why = interpreter === null ? 'the file system may be mounted noexec' : `its interpreter is ${interpreter}`;
+    const why = interpreter === null ? 'the file system may be mounted noexec' : `its interpreter is ${spelt(interpreter)}`;
     return rejection(`not executable: ${path} (${why})`, 126, 'EACCES');
   }
   // Everything is in its place: what is left of the errors that Node keeps for later is a system at its limits.
@@ -465,9 +465,14 @@ function sizeOf(spec: SpawnSpec): number {
   return words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
 }
 
-/** The program that a `#!` line names. */
+/** A carriage return is a part of the name to the kernel, and nothing to the eye. */
+function spelt(interpreter: string): string {
+  return interpreter.endsWith('\r') ? `${interpreter.slice(0, -1)}\\r (its first line ends in CR LF)` : interpreter;
+}
+
+/** The program that a `#!` line names, as the kernel reads it. */
 function interpreterOf(path: string): string | null {
-  return /^#![ \t]*([^ \t\r\n]+)/.exec(headOf(path))?.[1] ?? null;
+  return /^#![ \t]*([^ \t\n]+)/.exec(headOf(path))?.[1] ?? null;
 }
 
 /** As the shells judge: a NUL in the first line means that it is no script. */

@@ -13,6 +13,7 @@ import { publishSpool } from '../queue/spool.ts';
 import { beat, readWant, writeState, type StateFile } from '../queue/registry.ts';
 import { bell } from '../queue/signal.ts';
 import { TqError } from '../errors.ts';
+import { awakeAt } from '../task/hours.ts';
 import { parseWant } from './requests.ts';
 import { bootClockMs } from './proc.ts';
 import { reservation } from './reserve.ts';
@@ -194,6 +195,14 @@ async function noteProgress(w: Worker): Promise<void> {
   }
 }
 
+/** What a restart is to know of the end of `base`: of one that its hours have made it makes the same again. */
+function untilOf(w: Worker): NonNullable<StateFile['until']> | null {
+  const { hours } = w.options;
+  if (w.baseUntil === null) return null;
+  if (hours === null) return { at: w.baseUntil, of: 'request' };
+  return awakeAt(hours, Date.now()) === (w.base === 'awake') ? null : { at: w.baseUntil, of: 'hours' };
+}
+
 /** Writes state.json if it would say something new. */
 export async function publishState(w: Worker): Promise<void> {
   // Without a session the name is another's, or not its own yet.
@@ -203,6 +212,7 @@ export async function publishState(w: Worker): Promise<void> {
     state: w.state,
     want: w.request === null || w.request.to === w.state ? null : w.request.to,
     base: w.base,
+    until: untilOf(w),
     reason: w.state === 'error' ? w.reason : null,
     badWant: w.badWant,
     running: w.runningNow(),

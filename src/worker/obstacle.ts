@@ -69,9 +69,17 @@ export function unable(
   if (missing !== undefined) return { kind: 'variable', text: `has no variable ${visible(missing)} (--var)` };
   const handlers = namesIn(file.settings['handlers']);
   if (r.handler !== undefined && handlers !== undefined && !handlers.includes(r.handler)) {
-    return { kind: 'handler', text: `has no handler ${visible(r.handler)}` };
+    return { kind: 'handler', text: `has no handler ${visible(r.handler)}${whyNot(file, r.handler)}` };
   }
   return undefined;
+}
+
+/** A module of that name may be there, and not load. */
+function whyNot({ settings }: Pick<WorkerFile, 'settings'>, handler: string): string {
+  const { brokenHandlers: broken } = settings;
+  const list = Array.isArray(broken) ? (broken as Array<{ file: string; reason: string }>) : []; // as the worker wrote it
+  const its = list.find(({ file }) => file.replace(/\.[^.]*$/, '') === handler);
+  return its === undefined ? '' : `: ${visible(`${its.file}: ${its.reason}`)}`;
 }
 
 /** What is known of a queued task that is the same for every worker. */

@@ -228,7 +228,7 @@ async function execute(
     if (!pre.ok)
       return {
         ...base,
-        ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: null } : byCause(w, run.cause),
+        ended: run.cause === null ? { how: 'rejected', reason: `pre hook: ${pre.reason}`, exitCode: 126 } : byCause(w, run.cause),
       };
   }
   const steps = task.steps !== undefined && tally.fallback === undefined ? await stepsSoFar(w.q, task, run.claimed.attempt) : undefined;

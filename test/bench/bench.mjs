@@ -25,6 +25,7 @@ const REPEATS = 3;
 const FINISHED = 10_000;
 const STARTS = 20;
 const IDLE_MS = 10_000;
+const DEPENDANTS = 100_000;
 
 const words = process.argv.slice(2);
 const dirAt = words.indexOf('--dir');
@@ -40,7 +41,7 @@ const children = new Set();
 let filled;
 let finished;
 
-const PARTS = { submit, dispatch, bookkeeping, start, idle, look };
+const PARTS = { submit, dispatch, bookkeeping, start, idle, look, release };
 
 try {
   if (!fs.existsSync(tq)) must('node', [path.join(root, 'bin/build.mjs')]);
@@ -210,6 +211,30 @@ async function look() {
       `median of ${times.length}, 90%: ${ms(quantile(times, 0.9))}`,
     );
   }
+}
+
+/** A parent with very many dependants: their submit, and how long and with what memory a worker lets them all go. */
+async function release() {
+  const dir = newQueue('release');
+  const parent = execFileSync(tq, ['submit', '-D', dir, '--', 'true'], { env, encoding: 'utf8' }).trim();
+  const input = `${JSON.stringify({ command: ['true'], after: [parent] })}\n`.repeat(DEPENDANTS);
+  let began = performance.now();
+  execFileSync(tq, ['submit', '-D', dir, '--batch', '-'], { env, input, stdio: ['pipe', 'ignore', 'inherit'] });
+  row(`submit of ${DEPENDANTS} dependants of one task, one batch`, ms(performance.now() - began), 'all fsynced');
+  began = performance.now();
+  const worker = spawn(tq, ['worker', '-D', dir, '--name', 'bench', '--max-tasks', '1'], { env, stdio: 'ignore' });
+  children.add(worker);
+  let peakKb = 0;
+  while (worker.exitCode === null) {
+    const status = fs.existsSync(`/proc/${worker.pid}/status`) ? fs.readFileSync(`/proc/${worker.pid}/status`, 'utf8') : '';
+    peakKb = Math.max(peakKb, Number(/VmHWM:\s*(\d+)/.exec(status)?.[1] ?? 0));
+    await sleep(20);
+  }
+  children.delete(worker);
+  const took = performance.now() - began;
+  const queued = count(path.join(dir, 'queued/default/p00'));
+  if (queued !== DEPENDANTS) throw new Error(`${DEPENDANTS} dependants, ${queued} released`);
+  row(`${DEPENDANTS} dependants released`, ms(took), `a worker that runs the parent and leaves; at most ${Math.round(peakKb / 1024)} MiB`);
 }
 
 function compile(entry, outfile) {

@@ -395,6 +395,43 @@ describe('what comes after', () => {
     await w.stop();
   });
 
+  it('H1: a task after one element waits for that alone, is skipped with it, and is handed its result', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit(
+      '-n',
+      'part',
+      '--array',
+      '1-6',
+      ...sh('[ {} -ne 5 ] || while [ ! -e go ]; do sleep 0.02; done; [ {} -ne 4 ] || [ -e fixed ] || exit 1; echo {}00 > $TQ_RESULT_FILE'),
+    );
+    const [two, four, five] = [
+      await farm.submit('--after', `${id}.2`, ...sh('cat $TQ_INPUTS/part.json $TQ_INPUTS/*.2.json')),
+      await farm.submit('--after', `${id}.4`, '--', 'true'),
+      await farm.submit('--after', `${id}.5`, '--after-any', `${id}.4`, ...sh('cat $TQ_INPUTS/part.json')),
+    ];
+    expect(await farm.tq(['submit', '--after', `${id}.7`, '--', 'true'])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining(`--after: no such task: ${id}.7`) as unknown,
+    });
+    expect(await farm.tq(['submit', '--array', '1-2', '--after-each', `${id}.2`, '--', 'true'])).toMatchObject({ code: 2 });
+    const w = await farm.worker(['-j', '3']);
+    await farm.reaches(two, 'done');
+    expect((await farm.reaches(four, 'skipped')).reason).toBe(`parent ${id}.4 ended failed`);
+    expect((await farm.show(five)).state).toBe('waiting');
+    fs.writeFileSync(path.join(farm.dir, 'go'), '');
+    await farm.reaches(five, 'done');
+    expect(await farm.ok(['logs', two])).toBe('200\n200\n');
+    expect(await farm.ok(['logs', five])).toBe('500\n');
+    const late = await farm.submit('--after', `${id}.2`, '--', 'true');
+    await farm.reaches(late, 'done');
+    expect(await farm.ok(['graph', four])).toMatch(new RegExp(`^${id}\\.4 +failed`));
+    fs.writeFileSync(path.join(farm.dir, 'fixed'), '');
+    await farm.ok(['retry', `${id}.4`]);
+    await farm.reaches(four, 'done');
+    await w.stop();
+    expect((await farm.tq(['doctor'])).code).toBe(0);
+  });
+
   it('D6: on-success and on-failure follow once from the end of the whole, not from that of each element', async () => {
     const farm = await makeFarm();
     const id = await farm.submit(

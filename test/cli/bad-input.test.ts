@@ -32,7 +32,53 @@ async function refuses(farm: Farm, args: string[], code: number, ...words: strin
   expect(treeOf(farm.queue)).toEqual(before);
 }
 
+describe('lists', () => {
+  it('G4 G5: what cannot be read as a list is named with its file and line; a list with nothing in it is refused', async () => {
+    const farm = await makeFarm();
+    const file = (name: string, text: string | Uint8Array): string => {
+      fs.writeFileSync(path.join(farm.dir, name), text);
+      return name;
+    };
+    const each = (flag: string, name: string, code: number, ...words: string[]): Promise<void> =>
+      refuses(farm, ['submit', flag, name, '--', 'echo', '{}'], code, flag, ...words);
+    await each('--each-csv', file('short.csv', 'a,b\n1,2\n3\n'), 2, "'short.csv': line 3: 1 field where the header has 2");
+    await each('--each-csv', file('long.csv', 'a,b\n1,2,3\n'), 2, "'long.csv': line 2: 3 fields where the header has 2");
+    await each('--each-csv', file('open.csv', 'a,b\n"1,2\n'), 2, "'open.csv': line 2: a quote is not closed");
+    await each('--each-csv', file('twice.csv', 'a,a\n1,2\n'), 2, "'twice.csv': the header names 'a' twice");
+    await each('--each-csv', file('nameless.csv', 'a,\n1,2\n'), 2, "'nameless.csv': the header has a column without a name");
+    await each('--each-csv', file('header.csv', 'a,b\n'), 5, "there is nothing in 'header.csv'");
+    for (const flag of ['--each', '--each-json', '--each-csv']) await each(flag, file('empty', ''), 5, "there is nothing in 'empty'");
+    await each('--each', file('blank', '\n\r\n\n'), 5, "there is nothing in 'blank'");
+    await each('--each', file('nul', 'a\nb\0\n'), 2, 'line 2');
+    await each('--each', file('latin', Buffer.from([0xe4, 10])), 2, "'latin' is not UTF-8");
+    await each('--each', 'missing', 2, "'missing'", 'ENOENT');
+    await each('--each', '.', 2, "'.'", 'EISDIR');
+    await each('--each-json', file('cut.json', '{"k":1}\n{"k":\n'), 2, 'line 2');
+    for (const other of ['--stdin', '--script'])
+      await refuses(
+        farm,
+        ['submit', '--each', '-', other, '-', ...(other === '--stdin' ? ['--', 'cat'] : [])],
+        2,
+        `--each - and ${other} -`,
+      );
+  });
+});
+
 describe('words', () => {
+  it('F1: the queues of a worker are names, and at least one', async () => {
+    const farm = await makeFarm();
+    for (const text of ['', ',', 'a,', 'a b', 'a/b', '*', '..'])
+      await refuses(farm, ['worker', '--queue', text, '--until-empty'], 2, '--queue: not a queue name');
+  });
+
+  it('F4: what is no label expression is named, and an empty term', async () => {
+    const farm = await makeFarm();
+    for (const text of ['', ' ', 'os=', '=x', '!', '!!a', 'a b', 'a || b', '(a)', 'a==', 'a=b', 'a==b c', 'a>3', '!a==b', 'a\tb', "a=='b'"])
+      await refuses(farm, ['submit', '--on', text, '--', 'true'], 2, '--on');
+    for (const text of ['a &&', '&& a', 'a && && b'])
+      await refuses(farm, ['submit', '--on', text, '--', 'true'], 2, '--on', `'${text}': a term is empty`);
+  });
+
   it('M1: wrong usage of the changing verbs exits 2 and names the flag and the text', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--hold', '--', 'true');

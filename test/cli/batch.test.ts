@@ -88,7 +88,7 @@ describe('G6: a batch', () => {
       expect(ran.stderr).toMatch(said);
     }
     const keyed = await farm.tq(['submit', '--batch', '-'], { input: lines([{ command: ['true'] }, { command: ['true'], key: 'k' }]) });
-    expect(keyed).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining('line 2: a key') as string });
+    expect(keyed).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining('line 2: key is for a single task') as string });
     const ran = await farm.tq(['submit', '--batch', '-'], { input: lines([{ command: ['true'], after: ['zzzzzzzzzzzzzz'] }]) });
     expect(ran).toMatchObject({ code: 3, stdout: '' });
     expect(treeOf(farm.queue)).toEqual(before);
@@ -229,6 +229,54 @@ describe('G6: a batch', () => {
     expect((await farm.show(child)).after.map((p) => p.id)).toEqual([`${few}.1`, `${few}.2`]);
     await farm.worker(['--until-empty']).then((w) => w.ended);
     expect((await farm.show(child)).state).toBe('done');
+  });
+
+  it('H1: lines come after an array, an element of it, a task and another submission', async () => {
+    const farm = await makeFarm();
+    const array = await farm.submit('--array', '1-3', '--', 'sh', '-c', '[ {} -ne 3 ]');
+    const one = await farm.submit('--', 'true');
+    const other = await batch(farm, [{ command: ['true'] }, { command: ['true'] }]);
+    const parents = [array, `${array}.2`, `${array}.3`, one, baseOf(other[0]!), other[1]!];
+    const ids = await batch(
+      farm,
+      ['after', 'after-any', 'after-notok'].flatMap((kind) => parents.map((parent) => ({ command: ['true'], [kind]: [parent] }))),
+    );
+    for (const id of ids) expect((await farm.show(id)).state).toBe('waiting');
+    const w = await farm.worker(['-j', '4']);
+    await farm.ok(['wait', '--timeout', '30', ...ids]).catch(() => undefined);
+    const states = await Promise.all(ids.map(async (id) => (await farm.show(id)).state));
+    expect(states).toEqual([
+      ...['skipped', 'done', 'skipped', 'done', 'done', 'done'],
+      ...['done', 'done', 'done', 'done', 'done', 'done'],
+      ...['done', 'skipped', 'done', 'skipped', 'skipped', 'skipped'],
+    ]);
+    // Ended before as well.
+    const [late, never] = await batch(farm, [
+      { command: ['true'], 'after-any': array },
+      { command: ['true'], after: [array, one] },
+    ]);
+    await farm.reaches(late!, 'done');
+    await farm.reaches(never!, 'skipped');
+    await w.stop();
+  });
+
+  it('H4: a parent that is not there is told with its line, and nothing is submitted', async () => {
+    const farm = await makeFarm();
+    const array = await farm.submit('--array', '1-3', '--', 'true');
+    const before = treeOf(farm.queue);
+    const nosuch = makeId(Date.now());
+    for (const [task, code, said] of [
+      [{ after: [nosuch] }, 3, `line 2: after: no such task: ${nosuch}`],
+      [{ after: [`${array}.4`] }, 3, `line 2: after: no such task: ${array}.4`],
+      [{ after: ['zzzz'] }, 3, 'line 2: '],
+      [{ 'after-each': [array] }, 2, `line 2: after-each ${array}: this is one task, not an array`],
+      [{ key: 'k' }, 5, 'line 2: key is for a single task'],
+    ] as const) {
+      const ran = await farm.tq(['submit', '--batch', '-'], { input: lines([{ command: ['true'] }, { command: ['true'], ...task }]) });
+      expect(ran).toMatchObject({ code, stdout: '' });
+      expect(ran.stderr).toContain(said);
+    }
+    expect(Object.keys(treeOf(farm.queue))).toEqual(Object.keys(before));
   });
 
   it('G6: doctor tells of a submission that is committed and not published, and --fix publishes it', async () => {

@@ -188,7 +188,117 @@ export default (s: Settings) => ({
 });
 `;
 
+describe('what a flow comes after', () => {
+  it('H3: after-each in a flow goes by the numbers of an array of the flow, of one that is there, and of a batch', async () => {
+    const farm = await makeFarm();
+    const array = await farm.submit('--array', '1-3', '--', 'sh', '-c', '[ {} -ne 2 ]');
+    const flow = write(
+      farm,
+      'flow.json',
+      JSON.stringify({
+        tasks: [
+          { id: 'a', array: [1, 3], command: ['true'], 'after-each': array },
+          { id: 'b', array: '1-3', command: ['true'], 'after-each': array },
+          { id: 'c', array: '1-3', command: ['true'], 'after-each': 'b' },
+          { id: 'd', command: ['true'], after: `${array}.1` },
+          { id: 'e', command: ['true'], after: array },
+        ],
+      }),
+    );
+    const id = (await farm.ok(['submit', '-f', flow])).trim();
+    await farm.ok(['worker', '--until-empty', '--poll', '50ms', '-j', '4']);
+    const states = JSON.parse(await farm.ok(['ls', id, '--sort', 'id', '--json'])) as TaskView[];
+    expect(states.map((t) => t.state)).toEqual([
+      ...['done', 'done'],
+      ...['done', 'skipped', 'done'],
+      ...['done', 'skipped', 'done'],
+      ...['done', 'skipped'],
+    ]);
+  });
+
+  it('H4: after-each where there are no elements for each, and a whole id that is nowhere, are named with file and task', async () => {
+    const farm = await makeFarm();
+    const array = await farm.submit('--array', '1-3', '--', 'true');
+    const flow = (tasks: unknown): string => write(farm, 'flow.json', JSON.stringify({ tasks }));
+    const x = { command: ['true'] };
+    for (const [tasks, code, said] of [
+      [
+        [
+          { ...x, id: 'a', 'after-each': 'b' },
+          { ...x, id: 'b' },
+        ],
+        2,
+        'flow.json: task a: after-each: this is one task, not an array',
+      ],
+      [
+        [
+          { ...x, id: 'a', array: '1-2', 'after-each': 'b' },
+          { ...x, id: 'b' },
+        ],
+        2,
+        'flow.json: task a: after-each: what it comes after is one',
+      ],
+      [
+        [
+          { ...x, id: 'a', array: '1-3', 'after-each': 'b' },
+          { ...x, id: 'b', array: '1-2' },
+        ],
+        2,
+        'task a: after-each: the array before has no element 3',
+      ],
+      [[{ ...x, id: 'a', 'after-each': array }], 2, `flow.json: task a: after-each ${array}: this is one task`],
+      [[{ ...x, id: 'a', array: '1-4', 'after-each': array }], 3, `flow.json: task a: after: no such task: ${array}.4`],
+      [[x, { ...x, id: 'a', after: '00000000000000' }], 3, 'flow.json: task a: after: no such task: 00000000000000'],
+      [[{ ...x, id: 'a', array: '1-3%2' }], 2, 'flow.json: task a: array: at most so many at once'],
+      [[], 5, 'flow.json: there are no tasks in it'],
+    ] as const) {
+      const ran = await farm.tq(['submit', '-f', path.basename(flow(tasks))]);
+      expect(ran, said).toMatchObject({ code, stdout: '' });
+      expect(ran.stderr).toContain(said);
+    }
+    expect(await farm.ok(['ls', '--count'])).toBe('1\n');
+  });
+});
+
 describe('job compilers', () => {
+  it('H6: one that ends the process, or returns what is no data, is named; nothing looks like a submit', async () => {
+    const farm = await makeFarm();
+    for (const [text, said] of [
+      ['export default () => { process.exit(0); };', 'flow.js: it ends the process'],
+      ['process.exit(0);', 'flow.js: it ends the process'],
+      [
+        "export default () => { const t = {command: ['true'], env: {}}; t.env.t = t; return {tasks: [t]}; };",
+        'flow.js: task 1: env.t: not a string',
+      ],
+      ["export default () => { const d = {}; d.d = d; return {tasks: [{handler: 'h', data: d}]}; };", 'flow.js: task 1: data: not JSON'],
+      ["export default () => ({tasks: [{handler: 'h', data: () => 1}]});", 'flow.js: task 1: data: not JSON'],
+      ['export default () => ({tasks: [{command: [1n]}]});', 'flow.js: task 1: command: not a string or a number'],
+      ["import { x } from './nosuch.js';\nexport default () => x;", 'flow.js: cannot be loaded'],
+    ] as const) {
+      write(farm, 'flow.js', text);
+      const ran = await farm.tq(['submit', '-f', 'flow.js']);
+      expect(ran, text).toMatchObject({ code: 2, stdout: '' });
+      expect(ran.stderr).toContain(said);
+    }
+    expect(await farm.ok(['ls', '-a', '--count'])).toBe('0\n');
+  });
+
+  it('H6: a range is a list of numbers, and what array takes', async () => {
+    const farm = await makeFarm();
+    write(
+      farm,
+      'flow.ts',
+      "export const settings = {frames: {type: 'range'}};\nexport default ({frames}: {frames: number[]}) => ({tasks: [{array: frames, command: ['echo', 'f{}']}]});",
+    );
+    const id = (await farm.ok(['submit', '-f', 'flow.ts', '--set', 'frames=1-3,7'])).trim();
+    expect((JSON.parse(await farm.ok(['ls', id, '--sort', 'id', '--json'])) as TaskView[]).map((t) => t.command[1])).toEqual([
+      'f1',
+      'f2',
+      'f3',
+      'f7',
+    ]);
+  });
+
   it('H6: settings are typed, ranges are cut into chunks, defaults apply', async () => {
     const farm = await makeFarm();
     const file = write(farm, 'flow.ts', COMPILER);

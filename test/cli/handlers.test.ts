@@ -196,6 +196,13 @@ describe('which worker has it', () => {
     expect(Object.keys(broken)).toContain('syntax.ts');
     const shown = await farm.ok(['worker', 'show', 'w']);
     expect(shown).toContain('throws.js: no database');
+    const wanting = await farm.submit('--handler', 'throws');
+    expect(await farm.ok(['why', wanting])).toContain('w: has no handler throws: throws.js: no database');
+    const greedy = await farm.submit('--mem', '1000T', '-q', 'huge', '--', 'true');
+    const { stdout } = await farm.tq(['doctor']);
+    expect(stdout).toContain('no worker can take the task of queue default that asks for handler throws');
+    expect(stdout).toContain('no worker can take the task of queue huge that asks for 1 cpus, 1000T mem');
+    await farm.ok(['cancel', greedy, wanting]);
     for (const [name, result] of [
       ['good', 1],
       ['open', 4],

@@ -531,6 +531,58 @@ describe('results', () => {
     expect([(await farm.show(a)).result, (await farm.show(b)).result, (await farm.show(c)).result]).toEqual([4, 15, 60]);
   });
 
+  it('H1: after all of them, after any end, after none that succeeded; submitted before they end and after', async () => {
+    const farm = await makeFarm();
+    const good = await farm.submit(...sh('true'));
+    const bad = await farm.submit(...sh('false'));
+    const slow = await farm.submit(...sh('while [ ! -e go ]; do sleep 0.02; done'));
+    const ask = (): Promise<string[]> =>
+      Promise.all([
+        farm.submit('--after', `${good},${slow}`, '--', 'true'),
+        farm.submit('--after', good, '--after', `${slow},${bad}`, '--', 'true'),
+        farm.submit('--after-any', `${good},${bad},${slow}`, '--', 'true'),
+        farm.submit('--after-notok', bad, '--', 'true'),
+        farm.submit('--after-notok', `${bad},${slow}`, '--', 'true'),
+        farm.submit('--after', slow, '--after-notok', bad, '--', 'true'),
+      ]);
+    const ends = ['done', 'skipped', 'done', 'done', 'skipped', 'done'];
+    const before = await ask();
+    await farm.worker(['-j', '4']);
+    await farm.reaches(bad, 'failed');
+    await farm.reaches(good, 'done');
+    await farm.reaches(before[3]!, 'done');
+    for (const i of [0, 2, 4, 5]) expect((await farm.show(before[i]!)).state).toBe('waiting');
+    expect((await farm.show(slow)).state).toBe('running');
+    fs.writeFileSync(inDir(farm, 'go'), '');
+    const ended = Date.parse((await farm.reaches(slow, 'done')).endedAt!);
+    for (const ids of [before, await ask()]) for (const [i, id] of ids.entries()) await farm.reaches(id, ends[i]!);
+    // File times are up to a tick coarse.
+    for (const i of [0, 2, 5]) expect(Date.parse((await farm.show(before[i]!)).startedAt!)).toBeGreaterThanOrEqual(ended - 20);
+  });
+
+  it('H2: what comes after a task that did not succeed is skipped with the parent named, down the line; wait says 1; a retry runs all', async () => {
+    const farm = await makeFarm();
+    for (const how of ['failed', 'canceled', 'skipped'] as const) {
+      const a = await farm.submit(...(how === 'skipped' ? ['--expires', '1ms'] : []), ...sh(`[ -e ${how} ]`));
+      const b = await farm.submit('--after', a, '--', 'true');
+      const c = await farm.submit('--after', b, '--', 'true');
+      const d = await farm.submit('--after', `${a},${c}`, '--', 'true');
+      if (how === 'canceled') await farm.ok(['cancel', a]);
+      await drain(farm);
+      expect((await farm.show(a)).state).toBe(how);
+      expect(await farm.show(b)).toMatchObject({ state: 'skipped', reason: `parent ${a} ended ${how}` });
+      expect(await farm.show(c)).toMatchObject({ state: 'skipped', reason: `parent ${b} ended skipped` });
+      expect((await farm.show(d)).reason).toMatch(new RegExp(`^parent (${a} ended ${how}|${c} ended skipped)$`));
+      expect((await farm.tq(['wait', b])).code).toBe(1);
+      if (how === 'skipped') continue;
+      fs.writeFileSync(inDir(farm, how), '');
+      await farm.ok(['retry', a]);
+      for (const id of [b, c, d]) expect((await farm.show(id)).state).toBe('waiting');
+      await drain(farm);
+      for (const id of [a, b, c, d]) expect((await farm.show(id)).state).toBe('done');
+    }
+  });
+
   it('H9: ten tasks and a join that runs once, with their results in submit order, though workers die', async () => {
     const farm = await makeFarm();
     const ids: string[] = [];

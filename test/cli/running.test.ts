@@ -104,6 +104,9 @@ describe('hooks', () => {
     expect(task.attempts.map((a) => a.outcome)).toEqual(['rejected']);
     expect(task.state).toBe('failed');
     expect(task.reason).toContain('pre');
+    // Like all that could not be started.
+    expect(task.exitCode).toBe(126);
+    expect((await farm.tq(['wait', '--exit-code', id])).code).toBe(126);
     expect(fs.existsSync(path.join(farm.dir, 'ran'))).toBe(false);
   });
 });

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { makeFarm, until, type Farm, type Ran } from '../helpers/tq.ts';
 
 /** Every file below a directory with its content, to see that nothing changed. */
 function snapshot(dir: string): Record<string, string> {
@@ -84,6 +84,57 @@ describe('ids and what is stored', () => {
     ) as Record<string, unknown>;
     expect(task).toMatchObject({ schema: 'tq.task/1', name: 'x', priority: 7, command: ['echo', 'a b'] });
     expect(snapshot(farm.queue)).toEqual(before);
+  });
+
+  it('A6 A7 A8: a dry run is refused as its submit would be, and tells who has the key', async () => {
+    const farm = await makeFarm();
+    const submit = (...flags: string[]): Promise<Ran> => farm.tq(['submit', '--dry-run', ...flags, '--', 'true']);
+    const id = await farm.submit('--hold', '--key', 'k', '--', 'true');
+    const lock = await farm.submit('--hold', '--lock-keys', String.raw`^\p{Lu}/`, '--', 'true');
+    const before = snapshot(farm.queue);
+    expect(await submit('--key', 'k', '--on-dup', 'error')).toMatchObject({
+      code: 5,
+      stdout: '',
+      stderr: expect.stringContaining(id) as string,
+    });
+    expect(await submit('--key', 'Ä/x')).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining(lock) as string });
+    for (const dup of ['ignore', 'replace']) {
+      const ran = await submit('--key', 'k', '--on-dup', dup);
+      expect([ran.code, JSON.parse(ran.stdout)]).toMatchObject([0, { key: 'k' }]);
+      expect(ran.stderr).toContain(id);
+    }
+    expect(await submit('--key', 'a/x')).toMatchObject({ code: 0, stderr: '' });
+    expect(await submit('--after', 'zzzzzzzzzzzz')).toMatchObject({ code: 3, stdout: '' });
+    expect(snapshot(farm.queue)).toEqual(before);
+    // And so is the submit itself.
+    expect((await farm.tq(['submit', '--key', 'Ä/x', '--', 'true'])).code).toBe(5);
+    expect(await farm.submit('--key', 'ä/x', '--', 'true')).not.toBe('');
+    expect((await farm.tq(['submit', '--lock-keys', '', '--', 'true'])).stderr).toContain("--lock-keys: empty: ''");
+  });
+
+  it('A6: a dry run says where the task would lie, and with which blobs', async () => {
+    const farm = await makeFarm();
+    fs.writeFileSync(path.join(farm.dir, 's.sh'), 'echo hi\n');
+    for (const flags of [
+      ['-p', '-5', '--', 'true'],
+      ['--mem', '1G', '--', 'true'],
+      ['--in', '1h', '--', 'true'],
+      ['--hold', '--', 'true'],
+      ['--array', '1-3%2', '--', 'true'],
+      ['--script', 's.sh', '--stdin', 's.sh'],
+    ]) {
+      const would = JSON.parse(await farm.ok(['submit', '--dry-run', ...flags])) as Record<string, string>;
+      const id = await farm.submit(...flags);
+      const { file } = await farm.show(id);
+      // Ids and moments differ, everything else is the same.
+      const place = (at: string): string => at.replaceAll(/[0-9a-z]{4}\/[0-9a-z]{2}\/|[0-9a-z]{14}|\d{8}T\d{4}\/[\d.]+\//g, '*');
+      if (flags[0] !== '--array') expect(place(would['file']!)).toBe(place(file));
+      else expect(path.basename(would['file']!)).toMatch(/^[0-9a-z]{14}\.1-3\.a0\.json$/);
+      if (flags[0] === '--script') {
+        expect(would['script']).toMatch(/^[0-9a-z]{14}\.script$/);
+        expect(would['stdin']).toMatch(/^[0-9a-z]{14}\.stdin$/);
+      }
+    }
   });
 });
 
@@ -219,6 +270,48 @@ describe('wrong usage', () => {
     });
   }
 
+  it('A10: two flags that would both read standard input are refused', async () => {
+    const farm = await makeFarm();
+    for (const [one, two] of [
+      ['--script', '--stdin'],
+      ['--stdin', '--each'],
+      ['--script', '--each-json'],
+    ] as const) {
+      const ran = await farm.tq(['submit', one, '-', two, '-', ...(one === '--script' ? [] : ['--', 'cat'])], { input: 'echo\n' });
+      expect(ran).toMatchObject({ code: 2, stdout: '' });
+      expect(ran.stderr).toContain(`${one} '-' and ${two} '-' cannot both read standard input`);
+    }
+  });
+
+  it('A10: a long flag with one dash is told what was meant', async () => {
+    const farm = await makeFarm();
+    const ran = await farm.tq(['submit', '-hold', '--', 'true']);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('did you mean --hold?');
+  });
+
+  it('A10 A12: wrong words do not make the default queue', async () => {
+    const farm = await makeFarm();
+    const home = path.join(farm.dir, 'fresh');
+    fs.mkdirSync(home);
+    const env = { TQ_DIR: undefined, HOME: home };
+    for (const words of [
+      ['submit', '-p', '100', '--', 'true'],
+      ['submit', '--batch', '-'],
+      ['run', '--mem', '8Q', '--', 'true'],
+      ['cron', 'add', '* * * * *', '--retries', 'x', '--', 'true'],
+      ['worker', '-j', 'x'],
+    ]) {
+      const ran = await farm.tq(words, { env, cwd: home, input: '{"nosuch": 1}\n' });
+      expect(ran.code, `${words[0]}: ${ran.stderr}`).toBe(words[0] === 'run' ? 125 : 2);
+      expect(fs.readdirSync(home), words.join(' ')).toEqual([]);
+    }
+    // What is read from standard input is there all the same once the queue was made.
+    expect(await farm.ok(['submit', '--stdin', '-', '--', 'cat'], { env, cwd: home, input: 'x\n' })).toMatch(/^[0-9a-z]{14}\n$/);
+    await farm.ok(['worker', '--until-empty', '--poll', '50ms'], { env, cwd: home });
+    expect(await farm.ok(['logs', '@last'], { env, cwd: home })).toBe('x\n');
+  });
+
   it('M1: with --json the error is one object on stderr, stdout stays empty', async () => {
     const farm = await makeFarm();
     const ran = await farm.tq(['submit', '--json', '-p', '100', '--', 'true']);
@@ -267,6 +360,20 @@ describe('which queue', () => {
     const byDefault = path.join(home, '.local/share/tq/default');
     expect(queuedIn(byDefault)).toBe(1);
     expect(fs.statSync(byDefault).mode & 0o777).toBe(0o700);
+  });
+
+  it('A12: -D with nothing in it leads to no other queue, and an empty HOME to no queue in the working directory', async () => {
+    const farm = await makeFarm();
+    for (const words of [['-D', '', 'submit', '--', 'true'], ['submit', '--dir=', '--', 'true'], ['-D']]) {
+      const ran = await farm.tq(words);
+      expect([ran.code, ran.stdout], words.join(' ')).toEqual([2, '']);
+      expect(ran.stderr).toContain('--dir');
+    }
+    expect(await farm.ok(['ls', '-a', '--count'])).toBe('0\n');
+    const cwd = path.join(farm.dir, 'here');
+    fs.mkdirSync(cwd);
+    await farm.tq(['submit', '--dry-run', '--', 'true'], { env: { HOME: '', TQ_DIR: undefined }, cwd });
+    expect(fs.readdirSync(cwd)).toEqual([]);
   });
 
   it('A12: -D of an empty or a missing directory is exit 4 with the hint, and nothing is made', async () => {

@@ -229,6 +229,33 @@ describe('run', () => {
     await w.stop();
   });
 
+  it('A11: an end that the task did not make itself is told with its reason; one of its own is not', async () => {
+    const farm = await makeFarm();
+    const w = await farm.worker();
+    for (const [flags, code, reason] of [
+      [['--', 'no-such-program-anywhere'], 127, /^tq: \w+ failed: program not found: no-such-program-anywhere/],
+      [['-C', '/no/such/place', '--', 'true'], 126, /^tq: \w+ failed: the working directory does not exist: \/no\/such\/place\n$/],
+      [['--timeout', '100ms', '--', 'sleep', '600'], 1, /^tq: \w+ failed: timeout after 100ms\n$/],
+      [['--stall', '100ms', '--', 'sleep', '600'], 1, /^tq: \w+ failed: no output for 100ms\n$/],
+      [['--', 'false'], 1, /^$/],
+      [['--', 'sh', '-c', 'kill -9 $$'], 137, /^$/],
+    ] as const) {
+      const ran = await farm.tq(['run', ...flags]);
+      expect([ran.code, ran.stdout], flags.join(' ')).toEqual([code, '']);
+      expect(ran.stderr).toMatch(reason);
+    }
+    const run = farm.start(['run', '--', 'sleep', '600']);
+    await until(
+      async () => (await farm.ok(['ls', '-s', 'running', '--count'])) === '1\n',
+      () => 'it runs',
+    );
+    await farm.ok(['cancel', '@last', '--reason', 'no longer wanted']);
+    expect((await run.ended).stderr).toMatch(/^tq: \w+ canceled: .*no longer wanted\n$/);
+    const waited = await farm.tq(['submit', '--wait', '--', 'no-such-program-anywhere']);
+    expect([waited.code, waited.stderr]).toEqual([127, expect.stringContaining('program not found')]);
+    await w.stop();
+  });
+
   it('A11: Ctrl-C leaves the task running and says how to cancel it', async () => {
     const farm = await makeFarm();
     const w = await farm.worker();

@@ -164,9 +164,19 @@ describe('requests', () => {
     await farm.ok(['worker', 'wake', '--all']);
     await is(farm, 'gpu1', 'awake');
     await is(farm, 'gpu2', 'awake');
-    await farm.ok(['worker', 'sleep', 'cpu1', '--for', '500ms']);
-    await is(farm, 'cpu1', 'asleep');
-    await is(farm, 'cpu1', 'awake');
+    await farm.ok(['worker', 'sleep', 'cpu1', '--for', '2s']);
+    // As it says itself: the time may be over before a busy machine looks.
+    const moves = async (): Promise<string[]> =>
+      (await farm.ok(['events']))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { type: string; worker: string; to: string })
+        .filter((e) => e.type === 'worker' && e.worker === 'cpu1')
+        .map((e) => e.to);
+    await until(
+      async () => (await moves()).join(' ').endsWith('awake asleep awake'),
+      () => 'cpu1 was asleep for a while',
+    );
   });
 
   it('C4 D7: sleep --now preempts, no retry used, and the task runs elsewhere', async () => {
@@ -248,6 +258,33 @@ describe('requests', () => {
     await is(farm, 'w1', 'awake');
   });
 
+  it('C3 C7: asleep for a while ends at its time, also when the worker was started again meanwhile or only after it', async () => {
+    const farm = await makeFarm();
+    for (const late of [false, true]) {
+      const name = late ? 'late' : 'soon';
+      const first = await farm.worker(['--name', name]);
+      const wakesAt = Date.now() + 3000;
+      await farm.ok(['worker', 'sleep', name, '--for', '3s']);
+      await is(farm, name, 'asleep');
+      await first.stop();
+      if (late)
+        await until(
+          () => Date.now() > wakesAt + 100,
+          () => 'the time has passed',
+        );
+      await farm.worker(['--name', name]);
+      await is(farm, name, 'awake');
+      expect(Date.now()).toBeGreaterThan(wakesAt - 50);
+    }
+    // For good it stays asleep.
+    const last = await farm.worker(['--name', 'good']);
+    await farm.ok(['worker', 'sleep', 'good']);
+    await is(farm, 'good', 'asleep');
+    await last.stop();
+    await farm.worker(['--name', 'good']);
+    await is(farm, 'good', 'asleep');
+  });
+
   it('C7: a stop left over from before is dropped at the next start', async () => {
     const farm = await makeFarm();
     const first = await farm.worker(['--name', 'w1']);
@@ -285,6 +322,30 @@ describe('requests', () => {
     expect((await w2.ended).code).toBe(0);
     expect(await farm.show(long)).toMatchObject({ state: 'queued' });
     expect((await farm.show(long)).attempts[0]!.outcome).toBe('preempted');
+  });
+
+  it('A6 C5: what a request would be is told without asking, and refused alike', async () => {
+    const farm = await makeFarm();
+    for (const name of ['w1', 'w2']) await farm.worker(['--name', name]);
+    const dry = async (...words: string[]): Promise<unknown> => JSON.parse(await farm.ok(['worker', ...words, '--dry-run']));
+    expect(await dry('sleep', '--all', '--now')).toEqual([
+      { worker: 'w1', want: 'asleep now' },
+      { worker: 'w2', want: 'asleep now' },
+    ]);
+    expect(await dry('stop', 'w2')).toEqual([{ worker: 'w2', want: 'offline' }]);
+    // It is awake, and nothing else was asked of it.
+    expect(await dry('wake', 'w1')).toEqual([{ worker: 'w1', want: null }]);
+    expect((await farm.tq(['worker', 'restart', 'w1', '--dry-run'])).code).toBe(5);
+    expect((await farm.tq(['worker', 'rm', 'w1', '--dry-run'])).code).toBe(5);
+    for (const name of ['w1', 'w2']) expect(fs.existsSync(want(farm, name))).toBe(false);
+    expect((await rows(farm)).map((r) => [r.state, r.want])).toEqual([
+      ['awake', null],
+      ['awake', null],
+    ]);
+    await farm.ok(['worker', 'stop', 'w2']);
+    await is(farm, 'w2', 'offline');
+    expect(await farm.ok(['worker', 'rm', 'w2', '--dry-run'])).toBe('w2\n');
+    expect((await rows(farm)).length).toBe(2);
   });
 
   it('C9: restart finishes and exits with its code; without one it is refused', async () => {
@@ -428,6 +489,56 @@ describe('hours', () => {
     const id = await farm.submit('--', 'true');
     await farm.reaches(id, 'done');
     expect((await row(farm, 'off')).state).toBe('awake');
+  });
+
+  it('C12 C7: what a person asked against the hours holds over a restart, also when it was asked while it was offline', async () => {
+    const farm = await makeFarm();
+    const off = ['--name', 'off', '--hours', `${at(120)}-${at(180)}`];
+    const on = ['--name', 'on', '--hours', `${at(-60)}-${at(60)}`];
+    const first = await farm.worker(off);
+    await is(farm, 'off', 'asleep');
+    await farm.ok(['worker', 'wake', 'off']);
+    await is(farm, 'off', 'awake');
+    await first.stop();
+    const second = await farm.worker(off);
+    expect((await farm.reaches(await farm.submit('--', 'true'), 'done')).worker).toBe('off');
+    await second.stop();
+    // Other hours, other times.
+    const third = await farm.worker(['--name', 'off']);
+    expect((await farm.reaches(await farm.submit('--', 'true'), 'done')).worker).toBe('off');
+    await third.stop();
+
+    await (await farm.worker(on)).stop();
+    await farm.ok(['worker', 'sleep', 'on']);
+    const fourth = await farm.worker(on);
+    await is(farm, 'on', 'asleep');
+    // Said at its start; what its hours would do they would have done by its next look.
+    expect(fourth.stderr()).toContain('tq worker wake on');
+    await farm.submit('--', 'true');
+    const counter = (): string => fs.readFileSync(path.join(farm.queue, 'workers/on/heartbeat'), 'utf8').slice(0, 12);
+    const seen = Number(counter());
+    await until(
+      () => Number(counter()) > seen + 3,
+      () => 'it looks again',
+    );
+    expect((await row(farm, 'on')).state).toBe('asleep');
+  });
+
+  it('A10: a list with an empty name, and a resource that has its own flag, are usage errors', async () => {
+    const farm = await makeFarm();
+    for (const [flag, text, ...words] of [
+      ['--queue', ''],
+      ['--queue', 'a,,b'],
+      ['--run-users', ''],
+      ['--pass-env', ','],
+      ['--resource', 'cpus=3', '--cpus 3'],
+      ['--resource', 'a b=1'],
+    ] as const) {
+      const ran = await farm.tq(['worker', `${flag}=${text}`]);
+      expect([ran.code, ran.stdout]).toEqual([2, '']);
+      for (const word of [flag, `'${text}'`, ...words]) expect(ran.stderr).toContain(word);
+    }
+    expect(await rows(farm)).toEqual([]);
   });
 
   it('A10: hours that mean nothing are a usage error', async () => {

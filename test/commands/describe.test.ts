@@ -16,7 +16,7 @@ it("M2: a task's own code", () => {
   expect(ownCode(ended('failed', 'signaled', null, 'SIGKILL'))).toBe(137);
   expect(ownCode(ended('failed', 'signaled', null, 'SIGTERM'))).toBe(143);
   expect(ownCode(ended('failed', 'rejected', 127))).toBe(127);
-  expect(ownCode(ended('failed', 'rejected', null))).toBe(1);
+  expect(ownCode(ended('failed', 'rejected', null))).toBe(126);
 });
 
 it('M2: canceled, skipped, timeout, stalled and lost are 1', () => {

@@ -38,6 +38,8 @@ const SECOND = String.raw`[0-9a-z]{2}(?:\.[0-9a-z]{10,16}\.\d{6})?`;
 const MEANS: Readonly<Record<string, string>> = {
   id: String.raw`[0-9a-z]{10,16}(?:\.\d{1,9}(?:-\d{1,9})?)?`,
   part: String.raw`\d{1,9}(?:-\d{1,9})?`,
+  lo: String.raw`\d{1,9}`,
+  hi: String.raw`\d{1,9}`,
   parent: ID,
   child: ID,
   element: ID,

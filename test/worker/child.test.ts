@@ -121,6 +121,7 @@ describe.each(Object.keys(runtimes) as Runtime[])('processes of tasks under %s',
     const worker = await place.worker(runtime);
     const at = (name: string): string => path.join(place.dir, name);
     program('data', 'no program', 0o644);
+    program('crlf', '#!/bin/sh\r\necho\r\n');
     program('lost-interpreter', '#!/no/such/interpreter -x\n');
     fs.mkdirSync(at('directory'));
     const env = { PATH: '/usr/bin:/bin' };
@@ -153,6 +154,7 @@ describe.each(Object.keys(runtimes) as Runtime[])('processes of tasks under %s',
         place.dir,
         { exitCode: 126, errno: 'ENOENT', reason: /interpreter \/no\/such\/interpreter that .*lost-interpreter asks for/ },
       ],
+      [['./crlf'], place.dir, { exitCode: 126, errno: 'ENOENT', reason: /interpreter \/bin\/sh\\r \(its first line ends in CR LF\)/ }],
       [['true', 'x'.repeat(300_000)], place.dir, { exitCode: 126, errno: 'E2BIG', reason: /argument list too long: .* 300\d\d\d bytes/ }],
       [['true', 'fine', 'a\0b'], place.dir, { exitCode: 126, errno: null, reason: /NUL byte in argument 2/ }],
     ];

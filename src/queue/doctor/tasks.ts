@@ -2,9 +2,10 @@
  * Every task, read: is it in one place, does it parse, and does it wait for something that will come? What may just be in motion is
  * looked at again after a pause before it is called wrong.
  */
-import { isTerminal, TERMINAL, type Task, type TerminalState } from '../../task/types.ts';
+import { isTerminal, TERMINAL, type Needs, type Task, type TerminalState } from '../../task/types.ts';
 import { errnoOf } from '../../errors.ts';
 import { formatDuration } from '../../task/duration.ts';
+import { formatSize } from '../../task/size.ts';
 import { serverNowOrLocal } from '../clock.ts';
 import { confirmKey, dropKeyLock, isBeingSubmitted, settleKey } from '../keys.ts';
 import { readArray } from '../array.ts';
@@ -401,10 +402,17 @@ async function examineLanes(x: Examination, lanes: Seen['lanes']): Promise<void>
     }
     if (workers.length === 0 || workers.some((w) => x.serves(w, requirements))) continue;
     const { queue: name, ...rest } = requirements;
-    const asked = Object.entries(rest).map(([what, value]) => `${what} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
-    const message = `no worker can take ${count === 1 ? 'the task' : `the ${count} tasks`} of queue ${name}${asked.length === 0 ? '' : ` that ask for ${asked.join(', ')}`}`;
+    const asked = Object.entries(rest).flatMap(([what, value]) =>
+      what === 'needs' ? amounts(requirements.needs ?? {}) : [`${what} ${typeof value === 'string' ? value : JSON.stringify(value)}`],
+    );
+    const [tasks, ask] = count === 1 ? ['the task', 'asks'] : [`the ${count} tasks`, 'ask'];
+    const message = `no worker can take ${tasks} of queue ${name}${asked.length === 0 ? '' : ` that ${ask} for ${asked.join(', ')}`}`;
     await found(x, { level: 'warning', code: 'nobody-serves', message, fix: 'tq why ID tells it worker by worker' });
   }
+}
+
+function amounts(needs: Partial<Needs>): string[] {
+  return Object.entries(needs).flatMap(([what, n]) => (n === undefined ? [] : [`${what === 'mem' ? formatSize(n) : n} ${what}`]));
 }
 
 function readRequirements(text: string): Requirements | undefined {

@@ -2,14 +2,14 @@
 import { TqError } from '../../errors.ts';
 import { mkdirp } from '../../queue/fsx.ts';
 import { newObserver, observe, undertake } from '../../queue/undertake.ts';
-import { beat, clearWant, readState, readWant, takeName, writeWorker } from '../../queue/registry.ts';
+import { beat, clearWant, readState, readWant, takeName, writeWorker, type StateFile } from '../../queue/registry.ts';
 import { judgeSession, makeSession } from '../../queue/session.ts';
 import { serverNow } from '../../queue/clock.ts';
 import { bell } from '../../queue/signal.ts';
 import { awakeAt, nextBoundary } from '../../task/hours.ts';
 import { startGuardianOf } from '../guard.ts';
 import { offeredBy } from '../handlers.ts';
-import { heartbeatMs, isLeaving, type StateModule } from '../machine.ts';
+import { heartbeatMs, holdsUntil, isLeaving, type StateModule } from '../machine.ts';
 import { endLeftovers, recoverHere } from '../recover.ts';
 import { userOf } from '../../system.ts';
 import { parseWant } from '../requests.ts';
@@ -125,16 +125,23 @@ async function recall(w: Worker): Promise<void> {
   w.base = before?.base ?? 'awake';
   const text = await readWant(q, options.name);
   const want = parseWant(text);
-  if (want.kind === 'request') {
-    if (want.request.to === 'offline' || want.request.to === 'restart') await clearWant(q, options.name, text);
-    else if (want.request.until === null || want.request.until > Date.now()) {
-      w.base = want.request.to;
-      w.baseUntil = want.request.until;
-      await clearWant(q, options.name, text);
-    } else await clearWant(q, options.name, text);
-  } else if (options.hours !== null) {
-    const now = Date.now();
-    w.base = awakeAt(options.hours, now) ? 'awake' : 'asleep';
-    w.baseUntil = nextBoundary(options.hours, now);
-  }
+  const asked = want.kind === 'request' ? want.request : null;
+  if (asked !== null) await clearWant(q, options.name, text);
+  if (asked !== null && (asked.to === 'awake' || asked.to === 'asleep') && (asked.until === null || asked.until > Date.now())) {
+    w.base = asked.to;
+    w.baseUntil = holdsUntil(w, asked.until);
+  } else resume(w, before?.until ?? null);
+  if (w.base === 'asleep' && (options.hours === null || awakeAt(options.hours, Date.now())))
+    w.log(`asleep, as it was asked to be before: tq worker wake ${options.name}`);
+}
+
+/** What a person asked of the one before holds on until its time; then, or without such, the hours tell. */
+function resume(w: Worker, until: NonNullable<StateFile['until']> | null): void {
+  const { hours } = w.options;
+  const now = Date.now();
+  if (until !== null && now < until.at && (until.of === 'request' || hours !== null)) w.baseUntil = until.at;
+  else if (hours !== null) {
+    w.base = awakeAt(hours, now) ? 'awake' : 'asleep';
+    w.baseUntil = nextBoundary(hours, now);
+  } else if (until?.of === 'request') w.base = w.base === 'awake' ? 'asleep' : 'awake';
 }
