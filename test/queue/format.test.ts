@@ -62,8 +62,6 @@ const MEANS: Readonly<Record<string, string>> = {
   share: String.raw`(?:free|retired|at\d+|[A-Za-z0-9_.-]+-[0-9a-z]+\.[0-9a-z]{10,16}(?:\.[0-9+-]+)?)`,
   n: String.raw`\d+`,
   block: String.raw`\d+`,
-  lo: String.raw`\d+`,
-  hi: String.raw`\d+`,
   limit: '[A-Za-z0-9_][A-Za-z0-9._-]*',
   queue: '[A-Za-z0-9_][A-Za-z0-9._-]*',
   hash: '[0-9a-f]{24}',
