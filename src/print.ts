@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import { errnoOf, TqError } from './errors.ts';
-import { fit, width } from './task/visible.ts';
+import { fit, visibleJson, width } from './task/visible.ts';
 import { pause } from './system.ts';
 import type { System } from './system.ts';
 
@@ -104,7 +104,7 @@ export function printError(error: TqError, exit: number, json: boolean, io: Io):
   if (json) {
     const document = error.toJSON();
     document.error.exit = exit;
-    io.err(JSON.stringify(document));
+    io.err(visibleJson(document));
     return;
   }
   io.err(`${io.paintErr('red', 'tq:')} ${error.message}`);
@@ -112,7 +112,7 @@ export function printError(error: TqError, exit: number, json: boolean, io: Io):
 }
 
 export function printJson(value: unknown, io: Io): void {
-  io.out(`${JSON.stringify(value, null, 2)}\n`);
+  io.out(`${visibleJson(value, 2)}\n`);
 }
 
 export interface Column {

@@ -11,6 +11,7 @@ import { typeOf, type OtherEvent, type Step } from '../task/event.ts';
 import { matcher, type Filters } from '../task/selector.ts';
 import { STATES } from '../task/types.ts';
 import { iso } from '../task/time.ts';
+import { visibleJson } from '../task/visible.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { exitOfMissing, readFilters, select } from './select.ts';
 import { defineCommand, type Ctx } from './spec.ts';
@@ -53,7 +54,7 @@ async function events(ctx: Ctx): Promise<number> {
   for (const error of selection?.missing ?? []) printError(error, error.exit, ctx.json, io);
   const ids = selection?.tasks.map((s) => s.id);
   const wanted = makeWanted(filters, ids);
-  const take = (told: Told): boolean => !wanted(told) || io.out(`${JSON.stringify(eventOf(told))}\n`);
+  const take = (told: Told): boolean => !wanted(told) || io.out(`${visibleJson(eventOf(told))}\n`);
   const exit = exitOfMissing(ids?.length ?? 1, selection?.missing ?? []);
   if (exit !== 0 && ids?.length === 0) return exit;
   if (flags['follow'] === true) return (await follow(ctx, q, since, ids, take)) ?? exit;

@@ -2,7 +2,7 @@
  * `tq ls`: the tasks of the queue, newest unfinished first. Rows are read as they are printed, so a long queue begins to show at
  * once and ends when nobody reads any more; only a sort needs them all.
  */
-import { usage, type TqError } from '../errors.ts';
+import { EXIT, usage, type TqError } from '../errors.ts';
 import { printError, table, type Column } from '../print.ts';
 import { elementAt } from '../queue/array-view.ts';
 import { serverNowOrLocal } from '../queue/clock.ts';
@@ -16,12 +16,12 @@ import { readWhy } from '../queue/why.ts';
 import type { Filters } from '../task/selector.ts';
 import { parseTime } from '../task/time.ts';
 import { STATES, UNFINISHED, type State } from '../task/types.ts';
-import { quoted, visible, width } from '../task/visible.ts';
+import { quoted, visible, visibleJson, width } from '../task/visible.ts';
 import { sights } from '../worker/sight.ts';
 import { age, clockTime, commandOf, progressText, relative, runTime, stateStyle, titleOf } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
 import { look, nowOf, type Looked } from './look.ts';
-import { exitOfMissing, folded, matching, namesSuffice, readFilters, select, statesOf } from './select.ts';
+import { exitOfMissing, folded, isRefusal, matching, mayNotRead, namesSuffice, readFilters, select, statesOf } from './select.ts';
 import { defineCommand, type Ctx, type FlagsOf } from './spec.ts';
 
 const FLAGS = {
@@ -70,7 +70,7 @@ async function list(ctx: Ctx<Flags>): Promise<number> {
   if (flags.count === true) {
     io.out(`${then === undefined ? await source.count() : await countRows!(all())}\n`);
   } else {
-    const rows = takeSome(order === undefined ? all() : sorted(all(), order), limit);
+    const rows = takeSome(order === undefined ? all() : sorted(all(), order, limit), limit);
     if (flags.ndjson === true) await printLines(rows, ctx);
     else if (ctx.json) await printArray(rows, ctx);
     else await printTable(q, rows, fields, flags['no-header'] !== true, ctx, then);
@@ -100,7 +100,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
     return {
       ids: found,
       batches: () => [found],
-      count: async () => found.length,
+      count: async () => (ctx.flags.expand === true ? countExpanded(q, STATES, [found]) : found.length),
       states: STATES,
       missing: selection.missing,
       exit: exitOfMissing(found.length, selection.missing),
@@ -112,7 +112,7 @@ async function sourceOf(ctx: Ctx<Flags>, q: Queue): Promise<Source> {
   const states = statesOf(filters ?? {}, all ? STATES : UNFINISHED);
   return {
     batches: () => matching(q, states, filters),
-    count: () => countMatching(q, states, filters),
+    count: () => (ctx.flags.expand === true ? countExpanded(q, states, matching(q, states, filters)) : countMatching(q, states, filters)),
     states,
     missing: [],
     exit: 0,
@@ -126,6 +126,19 @@ async function countMatching(q: Queue, states: readonly State[], filters: Filter
     return (await count(q, { states, queue: filters?.queue })).tasks;
   }
   for await (const batch of folded(q, matching(q, states, filters))) n += batch.filter((at) => states.includes(at.state)).length;
+  return n;
+}
+
+/** Each element of an array by itself, by its state. */
+async function countExpanded(q: Queue, states: readonly State[], batches: AsyncIterable<Located[]> | Iterable<Located[]>): Promise<number> {
+  let n = 0;
+  for await (const batch of folded(q, batches)) {
+    for (const at of batch) {
+      const array = at.part === 'array' ? await readArray(q, at.id) : undefined;
+      if (array === undefined) n += states.includes(at.state) ? 1 : 0;
+      else for (const state of states) n += array.counts[state] ?? 0;
+    }
+  }
   return n;
 }
 
@@ -155,7 +168,14 @@ async function* rowsOf(q: Queue, source: Source, full: boolean): Rows {
   for await (const batch of source.expand ? expanded(q, source.batches()) : folded(q, source.batches())) {
     for (const seen of batch) {
       if (moved.has(seen.id)) continue;
-      const looked = await look(q, seen, cache, !full);
+      let looked: Looked | undefined;
+      try {
+        looked = await look(q, seen, cache, !full);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        source.missing.push(mayNotRead(seen));
+        source.exit = EXIT.permission;
+      }
       if (looked === undefined || !source.states.includes(looked.at.state)) continue;
       // What moved may be met again further on.
       if (looked.at.file !== seen.file) moved.add(seen.id);
@@ -174,13 +194,13 @@ async function* takeSome(rows: Rows, limit: number): Rows {
 }
 
 async function printLines(rows: Rows, { io }: Ctx<Flags>): Promise<void> {
-  for await (const { view } of rows) if (!io.out(`${JSON.stringify(view)}\n`)) return;
+  for await (const { view } of rows) if (!io.out(`${visibleJson(view)}\n`)) return;
 }
 
 async function printArray(rows: Rows, { io }: Ctx<Flags>): Promise<void> {
   let before = '[\n';
   for await (const { view } of rows) {
-    if (!io.out(before + JSON.stringify(view))) return;
+    if (!io.out(before + visibleJson(view))) return;
     before = ',\n';
   }
   io.out(before === '[\n' ? '[]\n' : '\n]\n');
@@ -230,9 +250,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'STATE', paint: (text) => stateStyle(text.trim()) },
   { title: 'AGE' },
   { title: 'TIME' },
-  { title: 'WORKER' },
-  { title: 'NAME', shrinkTo: 16 },
-  { title: 'INFO', shrinkTo: 16, paint: () => 'dim' },
+  { title: 'WORKER', shrinkTo: 10 },
+  { title: 'NAME', shrinkTo: 10 },
+  { title: 'INFO', shrinkTo: 10, paint: () => 'dim' },
 ];
 
 /** What the columns for people say of a row; ages are counted from `then`, where it was so then. */
@@ -307,16 +327,26 @@ function parseOrder(text: string): Order {
   return { field: parseField(down ? text.slice(1) : text, '--sort'), down };
 }
 
-/** Tasks that lack the field come last either way; equal ones stay newest first. */
-async function* sorted(rows: Rows, { field, down }: Order): Rows {
+/** At least so many are kept before those beyond the limit are dropped. */
+const DROP_AT = 1000;
+
+/** Tasks that lack the field come last either way; equal ones stay newest first. No more are kept than will be shown. */
+async function* sorted(rows: Rows, { field, down }: Order, limit: number): Rows {
   const all: Array<{ row: Looked; key: string | number | null }> = [];
-  for await (const row of rows) all.push({ row, key: sortKey(valueOf(row.view, field)) });
-  all.sort((a, b) => {
-    if (a.key === null || b.key === null) return a.key === b.key ? 0 : a.key === null ? 1 : -1;
-    const words = field === 'id' ? inSubmitOrder : compare;
-    const up = typeof a.key === 'number' && typeof b.key === 'number' ? a.key - b.key : words(String(a.key), String(b.key));
-    return down ? -up : up;
-  });
+  const sort = (): void => {
+    all.sort((a, b) => {
+      if (a.key === null || b.key === null) return a.key === b.key ? 0 : a.key === null ? 1 : -1;
+      const words = field === 'id' ? inSubmitOrder : compare;
+      const up = typeof a.key === 'number' && typeof b.key === 'number' ? a.key - b.key : words(String(a.key), String(b.key));
+      return down ? -up : up;
+    });
+    if (all.length > limit) all.length = limit;
+  };
+  for await (const row of rows) {
+    all.push({ row, key: sortKey(valueOf(row.view, field)) });
+    if (all.length >= 2 * limit + DROP_AT) sort();
+  }
+  sort();
   for (const { row } of all) yield row;
 }
 

@@ -253,13 +253,13 @@ async function fileOf(q: Queue, at: Located): Promise<Located> {
   return array === undefined ? at : array.pieces[0]!.at;
 }
 
-/** The task in an entry; undefined when it moved on, or does not parse. Throws when it may not be read. */
+/** The task in an entry; undefined when it moved on, does not parse, or may not be read: one among many keeps none of the others back. */
 export async function readTaskQuietly(q: Queue, at: Located): Promise<Task | undefined> {
   try {
     return await readTaskAt(q, at.file, at.id);
   } catch (error) {
-    if (await isUnreadable(q, at, error)) throw error;
-    return undefined;
+    if (isRefusal(error)) return undefined;
+    throw error;
   }
 }
 
@@ -293,6 +293,11 @@ function reachOf(options: SelectOptions, filters: Filters): readonly State[] {
 
 function nothingMatches(verb: string): TqError {
   return new TqError('NOT_FOUND', `tq ${verb}: no task matches`, { hint: 'tq ls with the same flags lists what would match' });
+}
+
+/** A task of which others than its owner may not know more than its id. */
+export function mayNotRead(at: Located): TqError {
+  return new TqError('PERMISSION', `no permission to read task ${visible(at.id)}: ${visible(at.file)}`, { hint: 'its owner: chmod g+r' });
 }
 
 export function noSuchTask(word: string): TqError {

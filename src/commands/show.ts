@@ -2,14 +2,19 @@
  * `tq show`: everything about a task, with all its attempts.
  */
 import { printError, printJson, table, type Column, type Io } from '../print.ts';
+import { readArray } from '../queue/array.ts';
 import { dependants, endedState } from '../queue/depend.ts';
 import { locateAny } from '../queue/array-view.ts';
 import type { Located } from '../queue/find.ts';
 import type { Queue } from '../queue/open.ts';
+import { baseId } from '../queue/layout.ts';
+import { readLimit } from '../queue/limits.ts';
 import { newCache, type AttemptView, type StepView, type TaskView } from '../queue/read.ts';
+import { arrayLimit } from '../queue/submit.ts';
 import { readWhy } from '../queue/why.ts';
 import { formatDuration } from '../task/duration.ts';
 import { formatSize } from '../task/size.ts';
+import { STATES } from '../task/types.ts';
 import { visible } from '../task/visible.ts';
 import { clockTime, commandOf, progressText, relative, stateStyle } from './describe.ts';
 import { FILTER_FLAGS, SELECTOR } from './flags/filter.ts';
@@ -63,11 +68,13 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
   const lines: Array<readonly [string, string]> = [
     ['name', visible(view.name ?? '')],
     ['command', commandOf(view)],
+    ['data', view.data === null || view.data === undefined ? '' : visible(JSON.stringify(view.data))],
     ['cwd', visible(view.cwd)],
     ['queue', `${visible(view.queue)}, priority ${view.priority}`],
     ['group', visible(view.group ?? '')],
     ['labels', visible(pairs(view.labels))],
     ['comment', visible(view.comment ?? '')],
+    ['elements', await elementsText(q, view)],
     ['needs', needsText(view)],
     ['key', visible(view.key ?? '')],
     ['submitted', `${moment(view.submittedAt)} by ${visible(view.submittedBy.user)} on ${visible(view.submittedBy.host)}`],
@@ -77,12 +84,15 @@ export async function page(q: Queue, view: TaskView, at: Located, io: Pick<Io, '
     ['started', moment(view.startedAt)],
     ['ended', moment(view.endedAt)],
     ['worker', visible(view.worker ?? '')],
-    ['retries', view.retries === 0 ? '' : `${view.retries}, backoff ${visible(view.backoff)}`],
+    ['retries', retriesText(view)],
+    ['ok codes', codesText(view['ok'])],
     ['limits', limitsText(view)],
+    ['when lost', view['onLost'] === 'hold' || view['onLost'] === 'fail' ? view['onLost'] : ''],
     ['progress', progressText(view.progress)],
     ['stopped at', stoppedAt(view)],
     ['result', view.result === null || view.result === undefined ? '' : visible(JSON.stringify(view.result))],
     ['fallback', typeof view['fallback'] === 'string' ? visible(view['fallback']) : ''],
+    ...HOOKS.map(([title, field]): [string, string] => [title, typeof view[field] === 'string' ? visible(view[field]) : '']),
     ['follows from', view.cause === null ? '' : `${view.cause.kind} of ${visible(view.cause.id)} (${view.cause.outcome})`],
     ['followed by', await followUpsText(q, view)],
     ['waits for', await parentsText(q, view)],
@@ -120,7 +130,20 @@ function pairs(map: Readonly<Record<string, string>>): string {
     .join(' ');
 }
 
-function needsText({ needs, on, mutex, limits }: TaskView): string {
+/** Of an array how many are in which state, and of it and its elements how many may run at a time. */
+async function elementsText(q: Queue, { id, array, limits }: TaskView): Promise<string> {
+  const counts = array === null ? undefined : (await readArray(q, id))?.counts;
+  const there = STATES.filter((state) => (counts?.[state] ?? 0) > 0).map((state) => `${counts![state]} ${state}`);
+  const parts = array === null ? [] : [`${array.size}${there.length === 0 ? '' : `: ${there.join(', ')}`}`];
+  const own = arrayLimit(baseId(id));
+  if (limits.some((limit) => limit.name === own)) {
+    const limit = await readLimit(q, own);
+    if (limit !== undefined) parts.push(`at most ${limit.max} at a time`);
+  }
+  return parts.join('; ');
+}
+
+function needsText({ id, needs, on, mutex, limits }: TaskView): string {
   const parts: string[] = [];
   for (const [what, n] of Object.entries(needs)) {
     if (n === undefined || n === 0 || (what === 'cpus' && n === 1)) continue;
@@ -128,8 +151,28 @@ function needsText({ needs, on, mutex, limits }: TaskView): string {
   }
   if (on !== null) parts.push(`worker with ${visible(on)}`);
   if (mutex !== null) parts.push(`mutex ${visible(mutex)}`);
-  for (const limit of limits) parts.push(`limit ${visible(limit.name)}${limit.n === 1 ? '' : `=${limit.n}`}`);
+  const own = arrayLimit(baseId(id));
+  for (const limit of limits) if (limit.name !== own) parts.push(`limit ${visible(limit.name)}${limit.n === 1 ? '' : `=${limit.n}`}`);
   return parts.join(', ');
+}
+
+/** Commands that are submitted when it ends so. */
+const HOOKS = [
+  ['on success', 'onSuccess'],
+  ['on failure', 'onFailure'],
+  ['on cancel', 'onCancel'],
+] as const;
+
+function retriesText(view: TaskView): string {
+  if (view.retries === 0) return '';
+  const codes = codesText(view['retryOn']);
+  return `${view.retries}, backoff ${visible(view.backoff)}${codes === '' ? '' : `, after exit codes ${codes}`}`;
+}
+
+/** `0,3-5`, of ranges in a task file. */
+function codesText(ranges: unknown): string {
+  if (!Array.isArray(ranges)) return '';
+  return ranges.map((range) => (Array.isArray(range) ? [...new Set(range.map(Number))].join('-') : '')).join(',');
 }
 
 function limitsText({ timeoutMs, deadlineMs, stallMs }: TaskView): string {

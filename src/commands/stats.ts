@@ -192,7 +192,7 @@ const FAILURES: readonly Column[] = [
   { title: 'HOW' },
   { title: 'WORKER' },
   { title: 'LAST' },
-  { title: 'TASKS' },
+  { title: 'TASKS', shrinkTo: 16 },
   { title: 'LAST LINE', shrinkTo: 24 },
 ];
 

@@ -4,7 +4,10 @@
 import { EXIT } from '../errors.ts';
 import { printJson } from '../print.ts';
 import { entriesOf, lanes } from '../queue/find.ts';
+import { queueOfLane, type Requirements } from '../queue/layout.ts';
+import { lackOf, wantsOf } from '../queue/limits.ts';
 import type { Queue } from '../queue/open.ts';
+import { pausedQueues } from '../queue/pause.ts';
 import { count } from '../queue/walk.ts';
 import type { StatusWord } from '../task/farm.ts';
 import { STATES, type State } from '../task/types.ts';
@@ -102,15 +105,22 @@ export async function someCanBeTaken(q: Queue, seen: readonly Sight[]): Promise<
   const awake = seen.filter(isAwake);
   if (awake.length === 0) return false;
   const judged = new Map<string, boolean>();
+  const paused = new Set(await pausedQueues(q));
   for (const place of await lanes(q)) {
     let able = judged.get(place.lane);
     if (able === undefined) {
       const r = await readRequirements(q, place.lane);
-      able = awake.some((s) => unable(s.file, r) === undefined);
+      able = !paused.has(queueOfLane(place.lane)) && awake.some((s) => unable(s.file, r) === undefined) && (await hasShares(q, r));
       judged.set(place.lane, able);
     }
     // The directory of a lane stays for a while when it is empty.
     if (able) for await (const _ of entriesOf(q, { state: 'queued', ...place })) return true;
   }
   return false;
+}
+
+/** Whether the limits that are asked for have so many shares at all. What others have will be given back. */
+async function hasShares(q: Queue, r: Requirements): Promise<boolean> {
+  const lack = await lackOf(q, wantsOf(r), true);
+  return lack === undefined || lack.reason === 'held' || lack.reason === 'rate';
 }

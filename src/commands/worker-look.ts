@@ -151,14 +151,14 @@ function noSuchWorker(word: string): TqError {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'NAME' },
+  { title: 'NAME', shrinkTo: 16 },
   { title: 'STATE', paint: stateStyle },
   { title: 'RUNNING', align: 'right' },
-  { title: 'HOST' },
+  { title: 'HOST', shrinkTo: 6 },
   { title: 'SEEN' },
-  { title: 'QUEUES', shrinkTo: 8 },
-  { title: 'LABELS', shrinkTo: 8 },
-  { title: 'INFO', shrinkTo: 16 },
+  { title: 'QUEUES', shrinkTo: 6 },
+  { title: 'LABELS', shrinkTo: 6 },
+  { title: 'INFO', shrinkTo: 8 },
 ];
 
 function stateStyle(text: string): 'green' | 'red' | 'yellow' | 'dim' {

@@ -184,7 +184,9 @@ async function takeStep(f: Following, step: Step): Promise<void> {
   }
   if (seen === undefined) seen = { state: null, attempt: 0, at: 0, facts: factsFromLines(step.task, [step]) };
   if (step.attempt < seen.attempt || isPast(seen, step)) return;
-  if (seen.state !== step.from) {
+  // An attempt in between may be one whose worker died before it wrote a line of it.
+  const isNext = step.attempt <= seen.attempt + (step.to === 'running' ? 1 : 0);
+  if (seen.state !== step.from || !isNext) {
     const h = step.to === null ? undefined : await history(q, step.task, [step]);
     if (h !== undefined) return takeHistory(f, h, step);
   }
@@ -193,6 +195,8 @@ async function takeStep(f: Following, step: Step): Promise<void> {
 
 /** It has been told, as far as can be seen: two who helped each other both saw it, or it was found in the files before. */
 function isPast(seen: Seen, step: Step): boolean {
+  // An attempt begins once, whatever the clocks said of its end.
+  if (step.to === 'running' && seen.attempt > 0 && step.attempt <= seen.attempt) return true;
   if (seen.state === step.from && seen.at <= step.at) return false;
   return seen.attempt === step.attempt && (seen.state === step.to || seen.at >= step.at || isEnd(seen.state));
 }
@@ -217,8 +221,11 @@ const BY_HAND: ReadonlySet<State> = new Set(['held', 'canceled', 'skipped', 'don
 /** Tells what of a history is newer than what is known of the task. */
 async function takeHistory(f: Following, h: History, upTo?: Step): Promise<void> {
   const seen = f.known.get(h.facts.id);
-  for (const step of newer(h, seen, f.began)) await tellStep(f, step, h.facts);
+  const steps = newer(h, seen, f.began);
+  for (const step of steps) await tellStep(f, step, h.facts);
   if (upTo === undefined || f.known.get(h.facts.id)?.state === upTo.to) return;
+  // The files were read later than the line was written: it is among what they told, and what followed from it is too.
+  if (steps.some((step) => step.attempt === upTo.attempt && step.to === upTo.to)) return;
   const now = f.known.get(h.facts.id);
   if (now !== undefined && now.attempt === upTo.attempt && now.state !== upTo.to && !isEnd(now.state))
     for (const step of withGap(now, upTo)) await tellStep(f, step, h.facts);

@@ -82,6 +82,8 @@ export interface Fsx {
   refresh(path: string): Promise<void>;
   /** Names in a directory, unsorted; `.nfs*` leftovers and the probe's own names are left out unless `all` are wanted. */
   list(path: string, all?: boolean): Promise<string[]>;
+  /** As `list`, but by the thread pool on a local disk too: for many large directories, several at a time. */
+  listAside(path: string): Promise<string[]>;
   stat(path: string): Promise<FileInfo>;
   /** What lies there, a link not followed; undefined: nothing. */
   kindOf(path: string): Promise<'file' | 'directory' | 'other' | undefined>;
@@ -183,10 +185,16 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
   const fault = options.fault;
 
   /** Runs one call under the fault hook. `sync` is the local form, `slow` the pooled one. */
-  async function call<T>(op: FsOp, path: string, target: string | undefined, sync: () => T, slow: () => Promise<T>): Promise<T> {
+  async function call<T>(
+    op: FsOp,
+    path: string,
+    target: string | undefined,
+    sync: () => T | Promise<T>,
+    slow: () => Promise<T>,
+  ): Promise<T> {
     const run = async (): Promise<T> => {
       try {
-        return network ? await slow() : sync();
+        return await (network ? slow() : sync());
       } catch (error) {
         throw located(error, path);
       }
@@ -232,6 +240,10 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
       () => fs.readdirSync(path),
       () => p.readdir(path),
     );
+  const listOnceAside = (path: string): Promise<string[]> => {
+    const slow = (): Promise<string[]> => fs.promises.readdir(path);
+    return call('list', path, undefined, slow, slow);
+  };
   const refresh = async (dir: string): Promise<void> => {
     if (network)
       await call(
@@ -241,6 +253,18 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         () => undefined,
         async () => (await p.open(dir, 'r')).close(),
       );
+  };
+  const listBy = async (once: (path: string) => Promise<string[]>, path: string, all: boolean): Promise<string[]> => {
+    let names: string[];
+    try {
+      names = await once(path);
+    } catch (error) {
+      if (!network || errnoOf(error) !== 'ENOENT') throw error;
+      // That a name was missing is believed for half a minute, unless the directory above was opened since.
+      await openAgain(parentOf(path));
+      names = await once(path);
+    }
+    return !all && names.some(isJunk) ? names.filter((n) => !isJunk(n)) : names;
   };
   /** Opens a directory for nothing but what that does to the caches; one that seems missing after the one above it. */
   const openAgain = async (dir: string): Promise<void> => {
@@ -377,18 +401,8 @@ export function makeFsx(options: FsxOptions = {}): Fsx {
         () => fs.readFileSync(path, { flag: READ }),
         () => p.readFile(path, { flag: READ }),
       ),
-    list: async (path, all = false) => {
-      let names: string[];
-      try {
-        names = await listOnce(path);
-      } catch (error) {
-        if (!network || errnoOf(error) !== 'ENOENT') throw error;
-        // That a name was missing is believed for half a minute, unless the directory above was opened since.
-        await openAgain(parentOf(path));
-        names = await listOnce(path);
-      }
-      return !all && names.some(isJunk) ? names.filter((n) => !isJunk(n)) : names;
-    },
+    list: (path, all = false) => listBy(listOnce, path, all),
+    listAside: (path) => listBy(listOnceAside, path, false),
     stat: (path) =>
       call(
         'stat',

@@ -10,7 +10,7 @@ import { isTerminal, STATES, TERMINAL, type Outcome, type State, type Task } fro
 import { findElement, readArray, type ArrayNow } from './array.ts';
 import { locateAny } from './array-view.ts';
 import { buckets, entriesOf, placesToLook, shownState, type Located } from './find.ts';
-import { isGone, listOrEmpty } from './fsx.ts';
+import { isGone, isOfEntry, listOrEmpty } from './fsx.ts';
 import { baseId, bucketOf, isPiece, parentOf, parseEntry, pieceId, pieceOf, type Place } from './layout.ts';
 import type { Queue } from './open.ts';
 import { readOutcome, readTaskAt } from './outcome.ts';
@@ -58,7 +58,7 @@ export async function history(q: Queue, id: string, seen: readonly Step[] = []):
     const at = await locateAny(q, id, round > 0);
     if (at === undefined) return undefined;
     // One element of an array may have an entry of its own.
-    const alone = at.part === undefined && (!id.includes('.') || (await readTaskAt(q, at.file, at.id))?.many === undefined);
+    const alone = at.part === undefined && (!id.includes('.') || (await readIfAllowed(q, at))?.many === undefined);
     if (alone) {
       const found = await historyAt(q, at, seen, cache);
       if (found !== undefined) return found;
@@ -77,12 +77,22 @@ const TRIES = 3;
 
 /** Of a task whose entry was just found; undefined: it moved on. */
 export async function historyAt(q: Queue, at: Located, seen: readonly Step[], cache: HistoryCache): Promise<History | undefined> {
-  const task = await readTaskAt(q, at.file, at.id);
+  const task = await readIfAllowed(q, at);
   if (task === undefined) return undefined;
   const first: Found = { ...submission(task), task: at.id };
   const found = [first, ...(await foundOf(q, task, at, cache))];
   const sure = arrange(seen, found, NOTHING);
   return { facts: factsOf(task, at.id), steps: await upToNow(q, at, sure, cache, task), sure: sure.length };
+}
+
+/** One that may not be read keeps the others' history from nobody. */
+async function readIfAllowed(q: Queue, at: Located): Promise<Task | undefined> {
+  try {
+    return await readTaskAt(q, at.file, at.id);
+  } catch (error) {
+    if (isOfEntry(error)) return undefined;
+    throw error;
+  }
 }
 
 const NOTHING: Known = { state: null, attempt: 0, at: 0 };

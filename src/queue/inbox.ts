@@ -73,7 +73,7 @@ async function take(q: Queue, name: string, read: InboxReader, say: (line: strin
       return false;
     }
     say(`${reason}: moved to quarantine/`);
-    await quarantine(q, mine, reason);
+    await quarantine(q, mine, reason, file);
     return false;
   }
   await unlinkQuietly(q.fsx, mine);

@@ -25,8 +25,8 @@ export interface Shelf {
 }
 
 export interface Shelves {
-  /** What is in a directory now; an empty shelf when it is not there. */
-  look(dir: string): Promise<Shelf>;
+  /** What is in a directory now; an empty shelf when it is not there. `aside`: several are looked at at a time. */
+  look(dir: string, aside?: boolean): Promise<Shelf>;
   /** Whether a submission is an array; `dir` holds a part of it. Undefined: it moved on. */
   isArray(base: string, dir: string): Promise<boolean | undefined>;
   /** Keeps what was learnt for the next process, if it was much. */
@@ -91,7 +91,7 @@ function openShelves(q: Queue): Shelves {
   const known = (): Map<string, Kept> => (kept ??= file === undefined ? new Map() : load(file, q.dir, arrays));
   const restMs = q.network ? NETWORK_REST_MS : REST_MS;
   return {
-    async look(dir) {
+    async look(dir, aside = false) {
       const name = dir.slice(q.dir.length + 1);
       const before = known().get(name);
       if (before !== undefined) {
@@ -100,7 +100,7 @@ function openShelves(q: Queue): Shelves {
         known().delete(name);
       }
       const listedAt = Date.now();
-      const names = await listOrEmpty(q.fsx, dir);
+      const names = aside ? await listAside(q, dir) : await listOrEmpty(q.fsx, dir);
       const shelf = shelfOf(names, arrays);
       if (names.length < LEAST_NAMES) return shelf;
       listed += names.length;
@@ -131,6 +131,15 @@ function openShelves(q: Queue): Shelves {
       store(file, q.dir, kept, arrays);
     },
   };
+}
+
+async function listAside(q: Queue, dir: string): Promise<string[]> {
+  try {
+    return await q.fsx.listAside(dir);
+  } catch (error) {
+    if (isGone(error)) return [];
+    throw error;
+  }
 }
 
 /** The directory's inode and last change; undefined when it is gone, or changed after `latest`. */

@@ -7,7 +7,7 @@ import { buckets, entriesOf, lanes, locate, placesToLook, sessions, shownState, 
 import { listOrEmpty } from './fsx.ts';
 import { bucketEnd, bucketOf, isBucket, newestBucketFirst, parseEntry, type Place, queueOfLane } from './layout.ts';
 import type { Queue } from './open.ts';
-import { newTally, shelvesOf, sizeOf } from './shelves.ts';
+import { newTally, shelvesOf, sizeOf, type Shelf, type Shelves } from './shelves.ts';
 import { bell } from './signal.ts';
 
 export interface WalkOptions {
@@ -125,8 +125,8 @@ export async function count(q: Queue, options: WalkOptions): Promise<Counted> {
   const tally = newTally(shelves, async (id) => (await (await import('./array.ts')).readArray(q, id))?.state);
   for (const place of await placesOf(q, options)) {
     const state = shownState(place);
-    for (const dir of await directoriesOf(q, place)) {
-      const shelf = await shelves.look(dir);
+    // Place after place, as a task goes through them; the directories of one in any order.
+    for await (const { dir, shelf } of look(shelves, await directoriesOf(q, place))) {
       tally.add(state, shelf, dir);
       entries += sizeOf(shelf);
     }
@@ -134,6 +134,25 @@ export async function count(q: Queue, options: WalkOptions): Promise<Counted> {
   const { states, arrays } = await tally.sum(options.states, options.queue !== undefined);
   shelves.save();
   return { states, tasks: [...states.values()].reduce((sum, n) => sum + n, 0), entries, arrays };
+}
+
+/** From so many directories on several are listed at a time. */
+const MANY = 32;
+const AT_A_TIME = 8;
+
+async function* look(shelves: Shelves, dirs: readonly string[]): AsyncGenerator<{ dir: string; shelf: Shelf }> {
+  const aside = dirs.length >= MANY;
+  const step = aside ? AT_A_TIME : 1;
+  const begun: Array<Promise<Shelf>> = [];
+  for (const [i, dir] of dirs.entries()) {
+    for (const next of dirs.slice(i + begun.length, i + step)) {
+      const looked = shelves.look(next, aside);
+      // One that fails before its turn comes is heard of then.
+      looked.catch(() => undefined);
+      begun.push(looked);
+    }
+    yield { dir, shelf: await begun.shift()! };
+  }
 }
 
 /** Below this many ids each is looked up by itself. */

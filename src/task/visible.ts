@@ -23,6 +23,18 @@ export function visible(text: string): string {
   });
 }
 
+/** As `JSON.stringify`; what a terminal might act on is escaped in JSON's own way, so that every reader gets the same value. */
+export function visibleJson(value: unknown, indent?: number): string {
+  const text = JSON.stringify(value, null, indent);
+  if (text === undefined || PLAIN_JSON.test(text)) return text;
+  return text.replace(UNSAFE, (char) =>
+    // Its own line breaks; all others are escaped already.
+    char === '\n' ? char : char.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  );
+}
+
+const PLAIN_JSON = /^[\n\x20-\x7e]*$/;
+
 /** A hostile or mistaken text as it appears in an error message: visible, in quotes, and never a screenful. */
 export function quoted(text: string): string {
   return `'${fit(visible(text), QUOTED_COLUMNS)}'`;

@@ -8,6 +8,7 @@ import { STATES, type State } from '../task/types.ts';
 import { visible } from '../task/visible.ts';
 import { table, type Column } from '../print.ts';
 import type { Row, Snapshot, WorkerRow } from './model.ts';
+import { IN_COUNTS } from './view/words.ts';
 
 export function plainFrame(s: Snapshot): string {
   const parts = [header(s)];
@@ -67,7 +68,9 @@ function taskCells(row: Row, now: number): string[] {
     timeOf(row, now),
     visible(row.worker ?? ''),
     visible(row.name ?? ''),
-    [percentOf(row), visible(row.message ?? ''), countsOf(row), visible(row.info)].filter((part) => part !== '').join(', '),
+    [percentOf(row), visible(row.message ?? ''), countsOf(row), IN_COUNTS.test(row.info) ? '' : visible(row.info)]
+      .filter((part) => part !== '')
+      .join(', '),
   ];
 }
 

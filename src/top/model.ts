@@ -108,6 +108,8 @@ export interface Snapshot {
   /** Rows that the filter leaves, and rows without it. */
   matching: number;
   total: number;
+  /** So many of those that match can be scrolled to: where a filter or an order leaves very many, the first ones. */
+  reach: number;
   /** False while the filter is still being looked through. */
   isComplete: boolean;
   /** The queue's directory cannot be read since then, ms; what is shown is what was seen last. */

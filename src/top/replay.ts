@@ -187,6 +187,7 @@ function picture(
     rows: left.slice(offset, offset + ask.rows),
     offset,
     matching: left.length,
+    reach: left.length,
     total: plain.length,
     isComplete: true,
     unreachableSince: null,

@@ -223,9 +223,14 @@ export function askOf(ui: Ui): Ask {
     reverse: ui.reverse,
     offset: Math.max(0, ui.top - page),
     rows: 3 * page,
-    cursor: ui.cursor,
+    cursor: formsAbove(ui, ui.snapshot) ? null : ui.cursor,
     unfolded: ui.unfolded,
   };
+}
+
+/** The cursor is at the top of an order that is still being found out: it stays there, whatever comes above. */
+function formsAbove(ui: Ui, snapshot: Snapshot | null): boolean {
+  return ui.sort !== null && ui.at === 0 && snapshot?.isComplete === false;
 }
 
 /** The row at a place among all that match; undefined: it was not read yet. */
@@ -286,7 +291,8 @@ function say(ui: Ui, tone: Message['tone'], text: string): Ui {
 function onSnapshot(ui: Ui, snapshot: Snapshot): Step {
   const { cursor } = ui;
   let { at, top } = ui;
-  const found = cursor === null ? -1 : snapshot.rows.findIndex((row) => row.id === cursor);
+  const isLoose = formsAbove(ui, snapshot) || formsAbove(ui, ui.snapshot);
+  const found = cursor === null || isLoose ? -1 : snapshot.rows.findIndex((row) => row.id === cursor);
   if (found >= 0) {
     // It keeps its row on the screen while others come and go above it.
     const onScreen = at - top;
@@ -299,18 +305,17 @@ function onSnapshot(ui: Ui, snapshot: Snapshot): Step {
   const markedWorkers = new Set([...ui.markedWorkers].filter((name) => names.has(name)));
   const next = settle({ ...ui, snapshot, at, top, cursor, marked, markedWorkers });
   // The window moved out of what was read.
-  const isRead =
-    rowAt(next, next.top) !== undefined && rowAt(next, Math.min(next.top + taskRows(next), snapshot.matching) - 1) !== undefined;
-  const missing = snapshot.matching > 0 && !isRead && (next.top !== ui.top || ui.snapshot === null);
+  const isRead = rowAt(next, next.top) !== undefined && rowAt(next, Math.min(next.top + taskRows(next), snapshot.reach) - 1) !== undefined;
+  const missing = snapshot.reach > 0 && !isRead && (next.top !== ui.top || ui.snapshot === null);
   return [next, [...(missing ? [{ kind: 'look' } as const] : []), ...detailsEffect(next, ui)]];
 }
 
 /** Brings cursors and windows into what there is. */
 function settle(ui: Ui): Ui {
-  const matching = ui.snapshot?.matching ?? 0;
+  const reach = ui.snapshot?.reach ?? 0;
   const rows = Math.max(1, taskRows(ui));
-  const at = clamp(ui.at, 0, matching - 1);
-  let top = clamp(ui.top, 0, matching - rows);
+  const at = clamp(ui.at, 0, reach - 1);
+  let top = clamp(ui.top, 0, reach - rows);
   if (at < top) top = at;
   if (at >= top + rows) top = at - rows + 1;
   const row = rowAt(ui, at);
@@ -463,7 +468,7 @@ function move(ui: Ui, by: number): Step {
 }
 
 function moveTo(ui: Ui, to: number): Step {
-  const at = clamp(to, 0, (ui.snapshot?.matching ?? 0) - 1);
+  const at = clamp(to, 0, (ui.snapshot?.reach ?? 0) - 1);
   if (at === ui.at) return [ui, []];
   return moved(settle({ ...ui, at, cursor: null }));
 }
@@ -475,7 +480,7 @@ function moved(ui: Ui): Step {
   const effects: Effect[] = [];
   if (snapshot !== null) {
     const needFrom = Math.max(0, ui.top - Math.floor(page / 2));
-    const needTo = Math.min(snapshot.matching, ui.top + Math.ceil(1.5 * page));
+    const needTo = Math.min(snapshot.reach, ui.top + Math.ceil(1.5 * page));
     if (needFrom < snapshot.offset || needTo > snapshot.offset + snapshot.rows.length) effects.push({ kind: 'look' });
   }
   if (ui.side?.kind !== 'details' || ui.cursor === null || ui.cursor === ui.side.id || ui.focus === 'side') return [ui, effects];

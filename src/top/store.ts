@@ -49,6 +49,8 @@ const TAIL_EVERY = 3;
 /** How long the first look may take, and any later one wait for something new, ms. */
 const FIRST_MS = 120;
 const LATER_MS = 30;
+/** The rows in sight have at least so long to be read, ms. */
+const ROWS_MS = 10;
 /** Work in the background stops for others after this long, ms. */
 const SLICE_MS = 6;
 /** A search takes all the time that is left for so long, then half of it, ms. */
@@ -259,11 +261,13 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     // What was seen to be empty counts only if the queue was there all the time.
     if (!q.network || tree.changes() !== changes) await q.fsx.stat(q.lay.config);
     if (phase.complete) endings.tasks(endedTasks(), system.monotonic());
-    if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) {
-      wordAtMs = system.monotonic();
-      word = await eyes.word(totalCounts());
-    }
+    if (!q.network || system.monotonic() - wordAtMs > HANGS_MS) await findWord();
     unreachableSince = null;
+  };
+
+  const findWord = async (): Promise<void> => {
+    wordAtMs = system.monotonic();
+    word = await eyes.word(totalCounts());
   };
 
   const startRefresh = (): Promise<void> => {
@@ -304,6 +308,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       await breathe();
     }
     endings.tasks(endedTasks(), system.monotonic());
+    // What was said before went by fewer.
+    await findWord().catch(() => undefined);
     phase.complete = true;
     shelves.save();
     giveMemoryBack();
@@ -405,6 +411,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     refs: Ref[];
     offset: number;
     matching: number;
+    reach: number;
     total: number;
   }
 
@@ -440,7 +447,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       begin = end;
       if (begin >= offset + ask.rows) break;
     }
-    return { refs, offset, matching: total, total };
+    return { refs, offset, matching: total, reach: total, total };
   };
 
   /** Where the row with this id is. */
@@ -489,7 +496,12 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     filter: Filter;
     states: readonly State[] | undefined;
     column: Column | null;
-    refs: Ref[];
+    reverse: boolean;
+    /** The first ones of its order, of those that were found so far. */
+    found: Found[];
+    isSorted: boolean;
+    /** None that comes after this one is kept. */
+    last: Found | undefined;
     matching: number;
     isComplete: boolean;
     beganMs: number;
@@ -499,7 +511,15 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     next: Search | undefined;
   }
 
-  const newSearch = (key: string, filter: Filter, column: Column | null): Search => {
+  /** What its place in the order depends on is kept with it: what was read of its file is soon forgotten. */
+  interface Found {
+    ref: Ref;
+    key: string | number | null;
+    /** How many were found before it. */
+    at: number;
+  }
+
+  const newSearch = (key: string, filter: Filter, column: Column | null, reverse: boolean): Search => {
     const { states, failed } = filter.filters;
     const asked = failed === true ? (['failed'] as const) : states;
     return {
@@ -507,7 +527,10 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       filter,
       states: asked,
       column,
-      refs: [],
+      reverse,
+      found: [],
+      isSorted: true,
+      last: undefined,
       matching: 0,
       isComplete: false,
       beganMs: system.monotonic(),
@@ -551,8 +574,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
           (!readsAll || (await readFor(ref))) &&
           passesAll(s.filter, ref.id, rowFor(ref))
         ) {
-          s.matching++;
-          if (s.refs.length < MOST_KEPT) s.refs.push(ref);
+          keep(s, ref);
         }
         if (system.monotonic() < stop) continue;
         // Who has waited for a moment already can wait twice as long, and others need the processor too.
@@ -568,6 +590,31 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     s.isComplete = phase.complete;
     s.endedMs = system.monotonic();
   };
+
+  const keep = (s: Search, ref: Ref): void => {
+    const one = { ref, key: s.column === null ? s.matching : sortKey(ref, s.column), at: s.matching++ };
+    if (s.last !== undefined && inOrderOf(s)(one, s.last) > 0) return;
+    s.found.push(one);
+    s.isSorted = false;
+    if (s.found.length >= 2 * MOST_KEPT) putInOrder(s);
+  };
+
+  const putInOrder = (s: Search): void => {
+    if (s.isSorted) return;
+    s.found.sort(inOrderOf(s));
+    if (s.found.length >= MOST_KEPT) s.found.length = MOST_KEPT;
+    s.last = s.found[MOST_KEPT - 1];
+    s.isSorted = true;
+  };
+
+  /** Those that lack it come last either way, equal ones as they were found. */
+  const inOrderOf =
+    ({ reverse }: Search) =>
+    (a: Found, b: Found): number => {
+      if (a.key === b.key) return a.at - b.at;
+      if (a.key === null || b.key === null) return a.key === null ? 1 : -1;
+      return a.key < b.key === reverse ? 1 : -1;
+    };
 
   /** Runs a newer search beside the one that is shown. */
   const replaceBy = async (next: Search): Promise<void> => {
@@ -590,20 +637,23 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
   const searchWindow = async (ask: Ask, filter: Filter): Promise<Window & { isComplete: boolean }> => {
     const column = ask.sort === 'state' ? null : ask.sort;
     const key = JSON.stringify([ask.filter, column]);
-    if (search?.key !== key) {
-      search = newSearch(key, filter, column);
+    if (search?.key === key && search.reverse !== ask.reverse && search.endedMs > 0 && search.matching === search.found.length) {
+      search = { ...search, reverse: ask.reverse, isSorted: false, next: undefined };
+    }
+    if (search?.key !== key || search.reverse !== ask.reverse) {
+      search = newSearch(key, filter, column, ask.reverse);
       searching = runSearch(search);
     } else if (search.endedMs > 0 && search.next === undefined && (search.touches !== tree.touches() || !search.isComplete)) {
       const took = search.endedMs - search.beganMs;
       if (system.monotonic() - search.endedMs > Math.max(PACE_MS, 20 * took)) {
-        const next = newSearch(key, filter, column);
+        const next = newSearch(key, filter, column, ask.reverse);
         search.next = next;
         searching = replaceBy(next);
       }
     }
     await Promise.race([searching, sleep(LATER_MS)]);
-    const refs = column === null ? [...search.refs] : search.refs.toSorted(byColumn(column));
-    if (ask.reverse) refs.reverse();
+    putInOrder(search);
+    const refs = search.found.map(({ ref }) => ref);
     const sizes = refs.map((ref) => 1 + elementsOf(ref, ask.unfolded));
     const rows = sizes.reduce((n, size) => n + size, 0);
     let offset = Math.max(0, Math.min(ask.offset, rows - 1));
@@ -622,22 +672,9 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       refs: cutOut(refs, offset, offset + ask.rows, ask.unfolded),
       offset,
       matching: Math.max(search.matching, rows),
+      reach: rows,
       total: currentStretches(singly).reduce((n, s) => n + s.rows, 0),
       isComplete: search.isComplete,
-    };
-  };
-
-  const byColumn = (column: Column): ((a: Ref, b: Ref) => number) => {
-    const keys = new Map<Ref, string | number | null>();
-    const keyOf = (ref: Ref): string | number | null => {
-      let k = keys.get(ref);
-      if (k === undefined) keys.set(ref, (k = sortKey(ref, column)));
-      return k;
-    };
-    return (a, b) => {
-      const [x, y] = [keyOf(a), keyOf(b)];
-      if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-      return x < y ? -1 : x > y ? 1 : 0;
     };
   };
 
@@ -730,7 +767,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
     if (plain || filter === undefined) search = undefined;
     const window = plain || filter === undefined ? { ...(await plainWindow(ask)), isComplete: true } : await searchWindow(ask, filter);
     shown = window.refs;
-    const rows = await prepare(window.refs, until);
+    // A search that goes on has used the time up, and its many reads have driven out what was known of the rows in sight.
+    const rows = await prepare(window.refs, Math.max(until, system.monotonic() + ROWS_MS));
     const counts = totalCounts();
     const rate = endings.rate(system.monotonic());
     const rest = left(counts);
@@ -749,6 +787,7 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       }),
       offset: window.offset,
       matching: window.matching,
+      reach: window.reach,
       total: window.total,
       isComplete: phase.complete && window.isComplete,
       unreachableSince,
@@ -776,6 +815,8 @@ export async function openStore(q: Queue, system: Pick<System, 'now' | 'monotoni
       if (!begun) {
         await begin();
         while (!phase.complete && system.monotonic() - now < FIRST_MS) await breathe();
+        // A refresh may take longer than anybody waits for the first answer.
+        if (!phase.complete && !q.network) await findWord().catch(() => undefined);
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
       } else if (now - refreshed >= (q.network ? NETWORK_PACE_MS : PACE_MS)) {
         await Promise.race([startRefresh(), sleep(LATER_MS)]);
@@ -814,6 +855,7 @@ function nothing(dir: string, at: number): Snapshot {
     rows: [],
     offset: 0,
     matching: 0,
+    reach: 0,
     total: 0,
     isComplete: false,
     unreachableSince: null,

@@ -1,10 +1,12 @@
 /** What is wrong is said with its exit code, named with its text, and changes nothing: words, names, states, queues, permissions. */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { TaskView } from '../../src/queue/read.ts';
 import { put, treeOf } from '../helpers/files.ts';
-import { makeFarm, TQ, type Farm } from '../helpers/tq.ts';
+import { makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
 
 const NEVER = '00000000000000';
 
@@ -298,6 +300,124 @@ describe('queues', () => {
         expect((await farm.show(id)).state).toBe('queued');
       }
     }
+  });
+
+  describe('several users', () => {
+    // root may do everything, so it lets others ask; who is not root is all of them.
+    const isRoot = process.getuid?.() === 0;
+    const ALICE = { uid: 61_001, gid: 61_100 };
+    const BOB = { uid: 61_002, gid: 61_100 };
+    const CAROL = { uid: 61_003, gid: 61_101 };
+
+    /** A shared queue of Alice's, and what somebody with umask 077 runs on it. */
+    async function sharedFarm(): Promise<{ farm: Farm; by: (who: typeof ALICE, ...args: string[]) => SpawnSyncReturns<string> }> {
+      const farm = await makeFarm();
+      fs.rmSync(farm.queue, { recursive: true });
+      fs.chmodSync(farm.dir, 0o755);
+      const place = path.join(farm.dir, 'shared');
+      fs.mkdirSync(place);
+      if (isRoot) fs.chownSync(place, ALICE.uid, ALICE.gid);
+      fs.chmodSync(place, 0o2775);
+      const env = { PATH: process.env['PATH'], HOME: '/nowhere', TQ_DIR: path.join(place, 'q') };
+      const by = (who: typeof ALICE, ...args: string[]): SpawnSyncReturns<string> =>
+        spawnSync('sh', ['-c', 'umask 077; exec "$@"', 'sh', TQ, ...args], { ...(isRoot ? who : {}), cwd: '/', env, encoding: 'utf8' });
+      expect(by(ALICE, 'init', env.TQ_DIR, '--shared').stderr).toBe('');
+      return { farm, by };
+    }
+
+    it('L6: Alice submits, Bob cancels, holds and notes; the task says whose it is, and only she may change it', async () => {
+      const { by } = await sharedFarm();
+      const [a, b] = [by(ALICE, 'submit', '--', 'true').stdout.trim(), by(ALICE, 'submit', '--', 'true').stdout.trim()];
+      for (const [verb, id] of [
+        ['hold', a],
+        ['release', a],
+        ['cancel', b],
+      ] as const) {
+        const ran = by(BOB, verb, id);
+        expect([ran.status, ran.stdout], `${verb}: ${ran.stderr}`).toEqual([0, `${id}\n`]);
+      }
+      expect(by(BOB, 'note', a, 'seen').status).toBe(0);
+      const shown = JSON.parse(by(BOB, 'show', '--json', a).stdout) as TaskView;
+      const owner = isRoot ? String(ALICE.uid) : os.userInfo().username;
+      expect([shown.submittedBy.user, shown.notes.map((note) => note.text)]).toEqual([owner, ['seen']]);
+      expect((JSON.parse(by(ALICE, 'show', '--json', b).stdout) as TaskView).state).toBe('canceled');
+      const set = by(BOB, 'set', a, '-p', '3');
+      expect([set.status, isRoot ? /another user's task/.test(set.stderr) : true]).toEqual([isRoot ? 6 : 0, true]);
+      expect(by(ALICE, 'set', a, '-p', '4').status).toBe(0);
+    });
+
+    it("L6: a worker leaves other users' tasks alone unless it is told to run them, and why says so", async () => {
+      const { farm, by } = await sharedFarm();
+      const [a, b] = [by(ALICE, 'submit', '--', 'true').stdout.trim(), by(BOB, 'submit', '--', 'true').stdout.trim()];
+      const stateOf = (id: string): string => (JSON.parse(by(BOB, 'show', '--json', id).stdout) as TaskView).state;
+      const worker = by(BOB, 'worker', '--name', 'bobs', '--until-empty', '--poll', '20ms');
+      expect([worker.status, stateOf(b)], worker.stderr).toEqual([0, 'done']);
+      if (isRoot) expect(stateOf(a)).toBe('queued');
+      if (isRoot) {
+        const env = { PATH: process.env['PATH'], HOME: '/nowhere', TQ_DIR: path.join(farm.dir, 'shared/q') };
+        const living = spawn(TQ, ['worker', '--name', 'other', '--poll', '20ms'], { ...BOB, cwd: '/', env, stdio: 'ignore' });
+        onTestFinished(() => void living.kill('SIGKILL'));
+        await until(
+          () => by(ALICE, 'why', a).stdout.includes(`  other: runs no tasks of ${ALICE.uid} (only of ${BOB.uid})\n`),
+          () => by(ALICE, 'why', a).stdout,
+        );
+        living.kill('SIGTERM');
+        await new Promise((resolve) => living.on('close', resolve));
+      }
+      expect(by(BOB, 'worker', '--name', 'bobs', '--until-empty', '--poll', '20ms', '--run-users', 'any').status).toBe(0);
+      expect(stateOf(a)).toBe('done');
+    });
+
+    it('L6: who may only read sees everything and changes nothing: 6; who may not read: 6', async () => {
+      const { farm, by } = await sharedFarm();
+      const id = by(ALICE, 'submit', '-n', 'hers', '--', 'echo', 'out').stdout.trim();
+      expect(by(ALICE, 'worker', '--until-empty', '--poll', '20ms').status).toBe(0);
+      const queued = by(ALICE, 'submit', '-n', 'next', '--', 'true').stdout.trim();
+      if (!isRoot) execFileSync('chmod', ['-R', 'a-w', farm.dir]);
+      for (const [args, text] of [
+        [['ls', '-a'], 'hers'],
+        [['status'], '1 queued, 1 done'],
+        [['show', id], 'hers'],
+        [['logs', id], 'out\n'],
+        [['top', '--once'], 'next'],
+        [['why', queued], 'offline'],
+        [['stats'], '1 done'],
+      ] as const) {
+        const ran = by(CAROL, ...args);
+        expect([ran.status, ran.stderr], args.join(' ')).toEqual([0, '']);
+        expect(ran.stdout).toContain(text);
+      }
+      for (const args of [['submit', '--', 'true'], ['cancel', queued], ['hold', queued], ['retry', id], ['note', id, 'x'], ['worker']]) {
+        const ran = by(CAROL, ...args);
+        expect([ran.status, ran.stdout], `${args.join(' ')}: ${ran.stderr}`).toEqual([6, '']);
+        expect(ran.stderr).toContain('permission denied');
+      }
+      if (!isRoot) execFileSync('chmod', ['-R', 'u+w', farm.dir]);
+      fs.chmodSync(path.join(farm.dir, 'shared/q'), isRoot ? 0o770 : 0);
+      for (const args of [['ls'], ['status'], ['top', '--once'], ['show', id], ['logs', id], ['doctor'], ['submit', '--', 'true']]) {
+        expect([by(CAROL, ...args).status, args], args.join(' ')).toEqual([6, args]);
+      }
+      fs.chmodSync(path.join(farm.dir, 'shared/q'), 0o770);
+    });
+
+    it('L6: one file that may not be read hides no other task, and is named', async () => {
+      const { by } = await sharedFarm();
+      const [hidden, other] = [
+        by(ALICE, 'submit', '--', 'true').stdout.trim(),
+        by(ALICE, 'submit', '-n', 'other', '--', 'true').stdout.trim(),
+      ];
+      const { file } = JSON.parse(by(ALICE, 'show', '--json', hidden).stdout) as TaskView;
+      fs.chmodSync(file, 0);
+      const ls = by(BOB, 'ls', '--json');
+      expect([ls.status, (JSON.parse(ls.stdout) as TaskView[]).map((t) => t.id)]).toEqual([6, [other]]);
+      expect(JSON.parse(ls.stderr)).toMatchObject({ error: { code: 'PERMISSION', exit: 6 } });
+      expect(ls.stderr).toContain(file);
+      for (const args of [['stats'], ['graph'], ['ls', '-n', 'o*'], ['top', '--once'], ['status'], ['events']]) {
+        const ran = by(BOB, ...args);
+        expect([ran.status, ran.stderr], args.join(' ')).toEqual([0, '']);
+      }
+      expect(by(BOB, 'show', hidden).status).toBe(6);
+    });
   });
 
   it('M1 L6: somebody without permission is told so with 6', async () => {

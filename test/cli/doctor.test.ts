@@ -143,6 +143,31 @@ describe('tasks', () => {
     expect((await farm.show(good)).state).toBe('done');
   });
 
+  it('L3: damaged records go to quarantine, and each is named with what is amiss without it', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--', 'true');
+    await farm.ok(['submit', '--batch', '-', '--deadline', '1h'], { input: '{"command":["true"]}\n' });
+    const group = fs.readdirSync(path.join(farm.queue, 'groups')).find((name) => name.endsWith('.json'))!;
+    await farm.ok(['limit', 'set', 'lic', '--max', '2']);
+    const cron = (await farm.ok(['cron', 'add', '0 0 1 1 *', '--', 'true'])).trim();
+    await farm.ok(['worker', '--until-empty', '--poll', '50ms', '--name', 'w1']);
+    const outcome = (await fileOf(farm, id)).replace(/^.*\/done/, path.join(farm.queue, 'runs'));
+    const files = [
+      outcome,
+      ...['workers/w1/worker.json', `cron/${cron}.json`, 'limits/lic/limit.json', `groups/${group}`].map((f) => path.join(farm.queue, f)),
+    ];
+    for (const file of files) fs.truncateSync(file, 20);
+    const fixed = await repairs(
+      farm,
+      files.map(() => 'unreadable'),
+      { left: ['quarantine'] },
+    );
+    const messages = fixed.findings.filter((f) => f.code === 'unreadable').map((f) => f.message);
+    for (const file of files) expect(messages.join('\n')).toContain(`${path.relative(farm.queue, file)} is damaged: `);
+    for (const file of files) expect(fs.existsSync(file), file).toBe(false);
+    expect(fs.readdirSync(path.join(farm.queue, 'quarantine')).filter((name) => !name.endsWith('.reason'))).toHaveLength(files.length);
+  });
+
   it('L3: one in a directory where nobody looks is put where it belongs', async () => {
     const farm = await makeFarm();
     const id = await farm.submit('--hold', '--', 'true');

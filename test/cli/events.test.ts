@@ -315,6 +315,53 @@ describe('events', () => {
     expect(f.stderr()).toContain('tq.json');
   });
 
+  it('J6: an attempt whose worker died before it wrote a line of it is told before the next one', async () => {
+    const farm = await makeFarm();
+    const f = await ready(farm);
+    const id = await farm.submit('--', 'true');
+    await f.has((e) => e.task === id);
+    // As a burial leaves it: the log, the outcome, and the task back in its place as a1.
+    const { file } = await farm.show(id);
+    const runs = path.dirname(file).replace('/queued/default/p00/', '/runs/');
+    const at = Date.now();
+    const outcome = {
+      schema: 'tq.outcome/1',
+      id,
+      attempt: 1,
+      nonce: 'n',
+      outcome: 'lost',
+      started: true,
+      worker: 'dead',
+      session: 'dead.1.0-0-0-0-xxxxxxxx',
+      host: 'h',
+      pid: null,
+      startedAt: at,
+      endedAt: at,
+      durationMs: null,
+      exitCode: null,
+      signal: null,
+      cpuMs: null,
+      maxRssKb: null,
+      reason: 'worker dead died',
+      next: { state: 'queued', reason: 'worker dead died' },
+      tally: { failures: 0, lost: 1, firstStartedAt: at, rejectedBy: [] },
+    };
+    fs.mkdirSync(runs, { recursive: true });
+    fs.writeFileSync(path.join(runs, `${id}.a1.log`), '');
+    fs.writeFileSync(path.join(runs, `${id}.a1.json`), JSON.stringify(outcome));
+    fs.renameSync(file, file.replace('.a0.json', '.a1.json'));
+    await farm.worker(['--until-empty']).then((w) => w.ended);
+    await f.has((e) => e.task === id && e.to === 'done');
+    const its = checkSteps(f.events()).get(id)!;
+    expect(its.map((e) => [e.to, e.attempt, e.outcome ?? null])).toEqual([
+      ['queued', 0, null],
+      ['running', 1, null],
+      ['queued', 1, 'lost'],
+      ['running', 2, null],
+      ['done', 2, 'succeeded'],
+    ]);
+  });
+
   it('J6: nothing is missing and every step is legal after a worker was killed in the middle of its work', async () => {
     const farm = await makeFarm();
     const f = await ready(farm);
@@ -352,7 +399,9 @@ describe('events', () => {
         const begun = new Set(its.filter((e) => e.to === 'running').map((e) => e.attempt));
         expect([...begun].toSorted(), way(its)).toEqual(view.attempts.map((a) => a.attempt).toSorted());
         const ended = its.filter((e) => e.from === 'running').map((e) => [e.attempt, e.outcome]);
-        expect(ended).toEqual(view.attempts.map((a) => [a.attempt, a.outcome]));
+        expect(ended, its.map((e) => `${e.type}:${e.to}.a${e.attempt}`).join(' ')).toEqual(
+          view.attempts.map((a) => [a.attempt, a.outcome]),
+        );
       }
       for (let n = 1; n <= 200; n++) expect(tasks.get(`${many}.${n}`)?.at(-1)?.to, `${n}: ${way(tasks.get(`${many}.${n}`))}`).toBe('done');
     }

@@ -1,9 +1,11 @@
 /** What a person or a script sees of a queue: ls, show, why, status, the workers. */
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { TaskView } from '../../src/queue/read.ts';
-import { childrenOf, makeFarm, until, type Farm } from '../helpers/tq.ts';
+import { onTerminal } from '../helpers/terminal.ts';
+import { childrenOf, makeFarm, TQ, until, type Farm } from '../helpers/tq.ts';
 
 async function ids(farm: Farm, ...args: string[]): Promise<string[]> {
   return (await farm.ok(['ls', '-o', 'id', '--no-header', ...args])).split('\n').filter((line) => line !== '');
@@ -64,6 +66,66 @@ describe('ls', () => {
     expect(await farm.tq(['ls', '--sort', 'nofield'])).toMatchObject({ code: 2, stdout: '' });
     expect((await farm.tq(['ls', '-o', 'id,nofield'])).stderr).toContain("'nofield'");
     expect((await farm.tq(['ls', '--limit', 'many'])).code).toBe(2);
+  });
+
+  it('J1: of many the first ones of an order are the same with a limit as without one', async () => {
+    const farm = await makeFarm();
+    const MANY = 2500;
+    const tasks = Array.from({ length: MANY }, (_, i) => ({
+      command: ['true'],
+      name: String((i * 7919) % MANY),
+      priority: i % 7,
+      queue: 'q',
+    }));
+    await farm.ok(['submit', '--batch', '-'], { input: tasks.map((t) => JSON.stringify(t)).join('\n') });
+    for (const order of ['name', '-name', 'priority', '-priority', 'endedAt']) {
+      const all = (await farm.ok(['ls', '--sort', order, '-o', 'id,name,priority', '--no-header'])).split('\n');
+      expect(all.length).toBe(MANY + 1);
+      const first = (await farm.ok(['ls', '--sort', order, '-o', 'id,name,priority', '--no-header', '--limit', '20']))
+        .trimEnd()
+        .split('\n');
+      expect(
+        first.map((line) => line.split(/ +/)),
+        order,
+      ).toEqual(all.slice(0, 20).map((line) => line.split(/ +/)));
+    }
+  });
+
+  it('J1: --expand --count counts the elements that --expand lists', async () => {
+    const farm = await makeFarm();
+    await farm.submit('--', 'true');
+    const array = await farm.submit('--array', '1-50', '--', 'true');
+    await farm.ok(['hold', `${array}.40-45`]);
+    for (const [args, n] of [
+      [[], 51],
+      [['-s', 'held'], 6],
+      [['-s', 'queued'], 45],
+      [['-s', 'done'], 0],
+      [[array], 50],
+    ] as const) {
+      expect(await farm.ok(['ls', '--expand', '--count', ...args]), args.join(' ')).toBe(`${n}\n`);
+      expect((await ids(farm, '--expand', ...args)).length, args.join(' ')).toBe(n);
+    }
+    expect(await farm.ok(['ls', '--count'])).toBe('2\n');
+  });
+
+  it('J1: on a terminal of 80 columns no row is wider, however long names and reasons are', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-2', '-n', '日本語'.repeat(30), '--hold', '--', 'true');
+    await farm.ok(['submit', '--in', '3d', '-n', 'x'.repeat(200), '--', 'true']);
+    await farm.ok(['submit', '--after', id, '-c', `echo ${'y'.repeat(200)}; exit 3`]);
+    const worker = await farm.worker(['--name', 'a-rather-long-name-of-a-machine.example.org', '--until-empty']);
+    await farm.submit('--', 'sh', '-c', `echo '${'z'.repeat(200)}' >&2; exit 3`);
+    await worker.ended;
+    for (const args of ['ls -a', 'ls -a --expand', 'stats --failures', 'worker ls']) {
+      const s = onTerminal(`${TQ} ${args}; echo over`, { cwd: farm.dir, env: { HOME: farm.dir, TQ_DIR: farm.queue } });
+      await s.sees(/^over/m);
+      const rows = (await farm.ok(args.split(' '))).trimEnd().split('\n').length;
+      expect(
+        s.emulator.lines().findIndex((line) => line.startsWith('over')),
+        args,
+      ).toBe(rows);
+    }
   });
 
   it('J1: delayed tasks show until when, waiting ones for whom', async () => {
@@ -139,6 +201,24 @@ describe('ls', () => {
     expect((await farm.show(id)).name).toBe('red\u001b[31m\u202e');
   });
 
+  it('J11: JSON and events have them escaped too, and say the same', async () => {
+    const farm = await makeFarm();
+    const name = 'a\u001b[31m\u009b31m\u202eb\u2066c\u200fd';
+    const id = await farm.submit('--hold', '-n', name, '--', 'true');
+    for (const args of [
+      ['show', '--json', id],
+      ['ls', '--ndjson'],
+      ['events', '--since', '1h', id],
+    ]) {
+      const text = await farm.ok(args);
+      // eslint-disable-next-line no-control-regex -- what is looked for
+      expect(text, args[0]).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
+      const said = (args[0] === 'show' ? [text] : text.trimEnd().split('\n')).map((json) => (JSON.parse(json) as { name?: string }).name);
+      expect(said, args[0]).toContain(name);
+    }
+    expect((JSON.parse(await farm.ok(['ls', '--json'])) as TaskView[])[0]!.name).toBe(name);
+  });
+
   it('J11: colours come when asked for, and NO_COLOR forbids them', async () => {
     const farm = await makeFarm();
     await farm.submit('--', 'true');
@@ -192,6 +272,50 @@ describe('show', () => {
     expect(child).toMatch(/limits +timeout 1m30s\n/);
     const timeless = (page: string): string => page.replaceAll(/\((now|[^()]* ago)\)/g, '');
     expect(timeless(await farm.ok(['show', a, b]))).toBe(timeless(`${text}\n${child}`));
+  });
+
+  it('J3: what was asked for at submit', async () => {
+    const farm = await makeFarm();
+    const flags = [
+      '--hold',
+      '--retries',
+      '2',
+      '--retry-on',
+      '5,64-78',
+      '--ok',
+      '0,3',
+      '--on-lost',
+      'hold',
+      '--on-failure',
+      'echo f',
+      '--on-success',
+      'echo s',
+    ];
+    const text = await farm.ok(['show', await farm.submit(...flags, '-c', 'exit 3')]);
+    for (const line of [
+      'retries +2, backoff exp:1s..5m, after exit codes 5,64-78',
+      'ok codes +0,3',
+      'when lost +hold',
+      'on success +echo s',
+      'on failure +echo f',
+    ])
+      expect(text).toMatch(new RegExp(`\\n {2}${line}\\n`));
+    expect(text).not.toContain('on cancel');
+    const handled = await farm.submit('--hold', '--handler', 'resize', '--data', '{"width":10}');
+    expect(await farm.ok(['show', handled])).toMatch(/command +\(handler resize\)\n +data +\{"width":10\}\n/);
+  });
+
+  it('J3: of an array how many elements are in which state, and how many may run at a time', async () => {
+    const farm = await makeFarm();
+    const id = await farm.submit('--array', '1-9%2', '--', 'sh', '-c', 'exit $(( {} == 3 ))');
+    await farm.ok(['hold', `${id}.8`]);
+    await farm.ok(['cancel', `${id}.9`]);
+    expect(await farm.ok(['show', id])).toMatch(/\n +elements +9: 1 held, 7 queued, 1 canceled; at most 2 at a time\n/);
+    await farm.ok(['worker', '--until-empty', '--poll', '20ms']);
+    const text = await farm.ok(['show', id]);
+    expect(text).toMatch(/\n +elements +9: 1 held, 6 done, 1 failed, 1 canceled; at most 2 at a time\n/);
+    expect(text).not.toContain('needs');
+    expect(await farm.ok(['show', `${id}.3`])).toMatch(/\n +elements +at most 2 at a time\n/);
   });
 
   it('J3 B13: every attempt with its outcome, its worker and its reason', async () => {
@@ -303,8 +427,11 @@ describe('why', () => {
     const long = await farm.submit(...untilFile('go'));
     await farm.reaches(long, 'running');
     fs.writeFileSync(path.join(farm.queue, 'workers/gated/want'), 'asleep\n');
-    const next = await farm.submit('--', 'true');
-    expect(await farm.ok(['why', next])).toContain('  gated: asked to be asleep: takes nothing more\n');
+    // Until it has seen the request it may take another one.
+    await until(
+      async () => (await farm.ok(['why', await farm.submit('--', 'true')])).includes('  gated: asked to be asleep: takes nothing more\n'),
+      () => 'the request is named',
+    );
     touch(farm, 'go');
     await farm.reaches(long, 'done');
     await gated.stop();
@@ -418,6 +545,100 @@ describe('counts', () => {
   });
 });
 
+describe('a queue of many files', () => {
+  it('J10: the first rows, the counts that are remembered and a frame take as many listings and reads as in a small queue', async () => {
+    const asked = async (tasks: number): Promise<Record<string, number>> => {
+      const farm = await makeFarm();
+      // Where so many files are made in no time.
+      const home = fs.mkdtempSync(path.join(fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir(), 'tq-test-'));
+      onTestFinished(() => fs.rmSync(home, { recursive: true, force: true }));
+      const env = { TQ_DIR: path.join(home, 'q'), XDG_CACHE_HOME: path.join(home, 'cache') };
+      await farm.ok(['init', env.TQ_DIR]);
+      fill(env.TQ_DIR, tasks);
+      const counts = `tasks: ${tasks / 2} queued, ${tasks / 2} done`;
+      await until(
+        async () => {
+          fs.rmSync(env.XDG_CACHE_HOME, { recursive: true, force: true });
+          expect(await farm.ok(['status'], { env })).toContain(counts);
+          // A directory is remembered once nothing happened in it for a while, and only the many of a large queue are.
+          return tasks < 20_000 || remembered(env.XDG_CACHE_HOME) >= tasks / PER_BUCKET;
+        },
+        () => 'its directories are remembered',
+      );
+      const least = (op: string, args: string[], answers: (stdout: string) => boolean): Promise<number> =>
+        leastCalls(async (n) => answers((await farm.tq(args, { env: { ...env, TQ_FAULT: `fail:EIO:${op}:${n + 1}` } })).stdout));
+      const rows = (most: number) => (stdout: string) => (stdout.match(/queued.* task-\d+ *$/gm) ?? []).length === most;
+      return {
+        'ls, listings': await least('list', ['ls', '-a', '--limit', '20'], rows(20)),
+        'ls, reads': await least('read', ['ls', '-a', '--limit', '20'], rows(20)),
+        'status, listings': await least('list', ['status'], (stdout) => stdout.includes(counts)),
+        'status, reads': await least('read', ['status'], (stdout) => stdout.includes(counts)),
+        'top, reads': await least('read', ['top', '--once'], rows(40)),
+      };
+    };
+    const [few, many] = [await asked(1600), await asked(32_000)];
+    for (const [what, calls] of Object.entries(many)) expect(calls, what).toBeLessThanOrEqual(few[what]! + 2);
+  });
+});
+
+/** Directories whose counts this machine remembers. */
+function remembered(cache: string): number {
+  const dir = path.join(cache, 'tq/counts');
+  const [file] = fs.existsSync(dir) ? fs.readdirSync(dir) : [];
+  return file === undefined ? 0 : fs.readFileSync(path.join(dir, file), 'utf8').split('\n').length - 2;
+}
+
+/** The smallest number of calls with which it works. */
+async function leastCalls(works: (calls: number) => Promise<boolean>): Promise<number> {
+  let [low, high] = [0, 1];
+  while (!(await works(high))) {
+    low = high;
+    high *= 2;
+    if (high > 10_000) throw new Error('it never works');
+  }
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (await works(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
+const PER_BUCKET = 400;
+
+/** Puts tasks there as they lie on disk, half of them done, four hundred to a bucket; those that a listing shows first can be read. */
+function fill(queue: string, tasks: number): void {
+  const TICKS = 36 ** 3; // of a bucket
+  const first = Math.floor((Date.now() * 10) / TICKS) * TICKS - 2 * tasks * TICKS;
+  for (let i = 0; i < tasks; i++) {
+    const id = (first + Math.floor(i / PER_BUCKET) * TICKS + (i % PER_BUCKET)).toString(36).padStart(9, '0') + String(i).padStart(5, '0');
+    const place = i < tasks / 2 ? 'done' : 'queued/default/p00';
+    const dir = path.join(queue, place, id.slice(0, 4), id.slice(4, 6));
+    if (i % PER_BUCKET === 0) fs.mkdirSync(dir, { recursive: true });
+    const text = JSON.stringify({ ...FILED, id, name: `task-${i}` });
+    fs.writeFileSync(path.join(dir, `${id}.a${i < tasks / 2 ? 1 : 0}.json`), `${text}\n`);
+  }
+}
+
+const FILED = {
+  schema: 'tq.task/1',
+  command: ['true'],
+  cwd: '/',
+  env: {},
+  envMode: 'min',
+  queue: 'default',
+  priority: 0,
+  submittedAt: 0,
+  submittedBy: { user: 'u', host: 'h' },
+  submitDir: '/',
+  retries: 0,
+  backoff: { kind: 'exp', baseMs: 1000, maxMs: 300_000 },
+  jitter: true,
+  graceMs: 10_000,
+  onLost: 'requeue',
+  split: false,
+};
+
 describe('one frame of top', () => {
   it('K12: in a pipe it is plain text: the word, counts, workers, tasks, nothing cut and no escape', async () => {
     const farm = await makeFarm();
@@ -468,6 +689,17 @@ describe('status', () => {
     touch(farm, 'go');
     await farm.reaches(id, 'done');
     await farm.submit('-q', 'unserved', '--', 'true');
+    expect(await word()).toBe('waiting');
+    await farm.ok(['cancel', '-s', 'queued']);
+    expect(await word()).toBe('idle');
+    await farm.ok(['queue', 'pause', 'default']);
+    const paused = await farm.submit('--', 'true');
+    expect(await word()).toBe('waiting');
+    expect(await farm.ok(['top', '--once'])).toMatch(/^waiting\n/);
+    await farm.ok(['queue', 'resume', 'default']);
+    await farm.reaches(paused, 'done');
+    await farm.ok(['limit', 'set', 'none', '--max', '0']);
+    await farm.submit('--limit', 'none', '--', 'true');
     expect(await word()).toBe('waiting');
     await farm.ok(['cancel', '@all']);
     expect((await farm.show(first)).state).toBe('canceled');

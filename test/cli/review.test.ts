@@ -175,6 +175,39 @@ describe('what cannot be begun here', () => {
   });
 });
 
+describe('looking at a queue with things in it that are no tasks', () => {
+  it('L4: every looking verb shows the others, whatever has the name of a task', async () => {
+    for (const verb of [
+      ['ls', '-a'],
+      ['ls', '--json'],
+      ['stats'],
+      ['graph'],
+      ['events', '--since', '1h'],
+      ['top', '--once'],
+      ['wait', '--timeout', '0s'],
+    ]) {
+      const farm = await makeFarm();
+      const real = await farm.submit('--hold', '--', 'true');
+      const queued = await farm.submit('--', 'true');
+      for (const [i, id] of [real, queued].entries()) {
+        const place = path.dirname((await farm.show(id)).file);
+        for (const [k, make] of [
+          (file: string): unknown => fs.mkdirSync(file),
+          (file: string): unknown => fs.writeFileSync(file, 'garbage'),
+          (file: string): unknown => fs.symlinkSync('/nowhere', file),
+          (file: string): unknown => fs.writeFileSync(file, ''),
+        ].entries()) {
+          make(path.join(place, `${id.slice(0, -3)}${id.at(-3) === 'a' ? 'b' : 'a'}${i}${k}.a0.json`));
+        }
+      }
+      const ran = await farm.tq(verb);
+      expect([ran.code, ran.stderr], verb.join(' ')).toEqual(verb[0] === 'wait' ? [124, expect.any(String)] : [0, '']);
+      if (['ls', 'graph', 'top'].includes(verb[0]!)) expect(ran.stdout).toContain(real);
+      if (['ls', 'graph', 'top'].includes(verb[0]!)) expect(ran.stdout).toContain(queued);
+    }
+  });
+});
+
 describe('ends at the wrong moment', () => {
   it('I8: a worker that waits for its last task publishes what another one came to while the queue was away', async () => {
     const farm = await makeFarm();

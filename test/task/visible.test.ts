@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fit, quoted, visible, width } from '../../src/task/visible.ts';
+import { fit, quoted, visible, visibleJson, width } from '../../src/task/visible.ts';
 
 /** Everything that must never reach a terminal, spelled out apart from the classes that the code uses. */
 function isAlive(code: number): boolean {
@@ -140,5 +140,24 @@ describe('fit', () => {
         expect(cut.isWellFormed()).toBe(true);
       }),
     );
+  });
+});
+
+describe('visibleJson', () => {
+  it('says the same as JSON does, and nothing in it is alive but its own line breaks', () => {
+    fc.assert(
+      fc.property(fc.array(hostile), fc.option(fc.constant(2), { nil: undefined }), (texts, indent) => {
+        const value = { texts, [texts[0] ?? '']: 1 };
+        const said = visibleJson(value, indent);
+        expect(JSON.parse(said)).toEqual(JSON.parse(JSON.stringify(value)));
+        expect([...said.replaceAll('\n', '')].some((char) => isAlive(char.codePointAt(0)!))).toBe(false);
+        expect(said.includes('\n')).toBe(indent !== undefined);
+      }),
+    );
+  });
+
+  it('leaves ordinary text of any script as it is', () => {
+    expect(visibleJson(['日本語 é 👍'])).toBe('["日本語 é 👍"]');
+    expect(visibleJson('a\u202eb\u009bc')).toBe('"a\\u202eb\\u009bc"');
   });
 });

@@ -62,6 +62,7 @@ export function snapshot(given: Partial<Snapshot>): Snapshot {
     rows,
     offset: 0,
     matching: rows.length,
+    reach: given.matching ?? rows.length,
     total: rows.length,
     isComplete: true,
     unreachableSince: null,
@@ -195,6 +196,7 @@ export function fakeStore(all: () => Snapshot): Store & { asked: Ask[] } {
         rows: rows.slice(ask.offset, ask.offset + ask.rows),
         offset: ask.offset,
         matching: rows.length,
+        reach: rows.length,
         total: whole.rows.length,
       };
     },

@@ -36,6 +36,20 @@ describe('moving', () => {
     expect(run(gone, seen(list())).ui.cursor).toBeNull();
   });
 
+  it('at the top of an order that is still being found out the cursor stays at the top', () => {
+    const sorted = run(start(list('a', 'b')), '2').ui;
+    expect([sorted.sort, askOf(sorted).cursor]).toEqual(['id', 'a']);
+    const forming = run(sorted, seen({ ...list('c', 'd'), isComplete: false })).ui;
+    expect([forming.cursor, forming.at, askOf(forming).cursor]).toEqual(['c', 0, null]);
+    const more = run(forming, seen({ ...list('a', 'b', 'c'), isComplete: false })).ui;
+    expect([more.cursor, more.at]).toEqual(['a', 0]);
+    const whole = run(more, seen(list('0', 'a', 'b', 'c'))).ui;
+    expect([whole.cursor, whole.at, askOf(whole).cursor]).toEqual(['0', 0, '0']);
+    expect(run(whole, seen(list('new', '0'))).ui.cursor).toBe('0');
+    const moved = run(forming, 'down', seen({ ...list('a', 'c', 'd'), isComplete: false })).ui;
+    expect([moved.cursor, moved.at]).toEqual(['d', 2]);
+  });
+
   it('a window into a million asks for what it shows, a page more on either side', () => {
     const ui = start(huge(0, 120));
     const page = taskRows(ui);

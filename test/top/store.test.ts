@@ -24,7 +24,8 @@ interface Watched {
 }
 
 async function watched(fill: (q: Queue) => void, network = false): Promise<Watched> {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tq-top-'));
+  // Where very many files are made in no time.
+  const dir = fs.mkdtempSync(path.join(fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir(), 'tq-top-'));
   onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
   const root = path.join(dir, 'q');
   await initQueue(root, { shared: false, leaseMs: null });
@@ -236,6 +237,26 @@ describe('counts', () => {
   });
 });
 
+describe('the word', () => {
+  it('goes by what was counted, however long the queue takes to be looked at again', async () => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tq-top-'));
+    onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
+    const root = path.join(dir, 'q');
+    await initQueue(root, { shared: false, leaseMs: null });
+    let opened = false;
+    // Each look begins by asking for this file.
+    const q = await openQueue(root, {
+      fault: (op, file) => (opened && op === 'stat' && file.endsWith('/tq.json') ? { kind: 'delay', ms: 60_000 } : undefined),
+    });
+    put(q, QUEUED, idOf(0));
+    const eyes: Eyes = { ...BLIND, word: async (counts) => (counts.queued > 0 ? 'waiting' : 'empty') };
+    const store = await openStore(q, { now: () => Date.now(), monotonic: () => performance.now() }, eyes);
+    onTestFinished(() => store.close());
+    opened = true;
+    expect(await store.look(ASK)).toMatchObject({ word: 'waiting', isComplete: true, counts: { queued: 1 } });
+  });
+});
+
 describe('filters and orders', () => {
   it('K3: a part of a name, a state, k=v and the flags of ls narrow the list', async () => {
     const w = await watched((q) => {
@@ -253,6 +274,37 @@ describe('filters and orders', () => {
     expect(await w.look({ filter: 'nothing-like-it' })).toMatchObject({ matching: 0, rows: [] });
     expect((await w.look({ filter: 'state=sleeping' })).filterError).toContain("'sleeping'");
     expect((await w.look({ filter: '-s' })).filterError).toBeNull();
+  });
+
+  it('K3: while a search goes on through many files, the rows in sight stay what they are', async () => {
+    const w = await watched((q) => {
+      for (const i of range(12_000)) put(q, QUEUED, idOf(i), 0, i < 5 ? { name: `special ${i}` } : {});
+    });
+    await w.look();
+    const filter = 'special';
+    await w.store.look({ ...ASK, filter });
+    w.calls();
+    // More than are remembered.
+    for (let read = 0; read < 6500;) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      read += w.calls().filter((call) => call.startsWith('read ')).length;
+    }
+    const seen = await w.store.look({ ...ASK, filter });
+    expect(seen.rows.map((row) => row.name)).toEqual(range(5).map((i) => `special ${i}`));
+  });
+
+  it('K3: of very many the first ones of the order are shown, and those that were read long ago keep their place', async () => {
+    const MANY = 21_000;
+    const w = await watched((q) => {
+      for (const i of range(MANY)) put(q, QUEUED, idOf(i), 0, { name: `t${String((i * 7919) % MANY).padStart(5, '0')}` });
+    });
+    const names = async (ask: Partial<Ask>): Promise<Array<string | null>> => (await w.look(ask)).rows.map((row) => row.name);
+    expect(ids(await w.look({ sort: 'id', reverse: true }))).toEqual(range(MANY).map(idOf).toSorted().toReversed().slice(0, 10));
+    expect(await names({ sort: 'name' })).toEqual(range(10).map((i) => `t${String(i).padStart(5, '0')}`));
+    const last = await w.look({ sort: 'name', reverse: true, offset: MANY });
+    expect(last).toMatchObject({ matching: MANY, reach: 20_000, offset: 19_999 });
+    expect(last.rows.map((row) => row.name)).toEqual(['t01000']);
+    expect(await names({ sort: 'name', reverse: true })).toEqual(range(10).map((i) => `t${MANY - 1 - i}`));
   });
 
   it('K3: a column orders the rows, and reversed', async () => {

@@ -5,6 +5,7 @@
 import { examineFollowUps } from './follow.ts';
 import { examineGround } from './ground.ts';
 import { examineIntents } from './intents.ts';
+import { examineRecords } from './records.ts';
 import { examineSessions } from './sessions.ts';
 import { examineTasks } from './tasks.ts';
 import type { Examination, Finding } from './finding.ts';
@@ -17,6 +18,7 @@ export async function examine(options: Omit<Examination, 'findings'>): Promise<F
   // First what the dead hold: with `--fix` their tasks are back before the tasks are examined.
   await examineSessions(x);
   await examineFollowUps(x);
+  await examineRecords(x);
   await examineTasks(x);
   return x.findings;
 }

@@ -12,7 +12,7 @@ import { readArray } from '../array.ts';
 import { locateAny } from '../array-view.ts';
 import { afterTerminal, endedState, judge, parentState, reviveDependants, tryRelease } from '../depend.ts';
 import { locate, shownState, type Located } from '../find.ts';
-import { isGone, listOrEmpty } from '../fsx.ts';
+import { isGone, isOfEntry, listOrEmpty } from '../fsx.ts';
 import {
   baseId,
   bucketOf,
@@ -148,15 +148,21 @@ async function textOf(x: Examination, at: Located): Promise<string | undefined> 
     return await x.q.fsx.read(at.file);
   } catch (error) {
     if (isGone(error)) return undefined;
-    const code = errnoOf(error);
-    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EISDIR') throw error;
-    await found(x, {
+    if (!isOfEntry(error)) throw error;
+    const code = errnoOf(error)!;
+    const finding = {
       level: 'error',
       code: 'unreadable',
       message: `${short(x.q, at.file)} cannot be read: ${code}`,
       file: at.file,
-      fix: 'as its owner: chmod g+r',
-    });
+    } as const;
+    if (code === 'EISDIR') {
+      await found(
+        x,
+        { ...finding, fix: 'moved to quarantine/' },
+        async () => (await quarantine(x.q, at.file, 'it is a directory')) !== 'revoked',
+      );
+    } else await found(x, { ...finding, fix: 'as its owner: chmod g+r' });
     return undefined;
   }
 }

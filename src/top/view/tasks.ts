@@ -8,7 +8,7 @@ import type { Row } from '../model.ts';
 import { rowAt, type Ui } from '../state.ts';
 import { age, cell, clock, DIM, fill, inverted, lineWidth, PLAIN, space, span, thousands, type Line, type Span } from '../text.ts';
 import { pane, type Block, type Zone } from './block.ts';
-import { countsBar, countsText, progressBar, stateLook, stateText } from './words.ts';
+import { countsBar, countsText, IN_COUNTS, progressBar, stateLook, stateText } from './words.ts';
 
 export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
   const inner = textColumns(rect, isBoxed);
@@ -17,9 +17,9 @@ export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
   const isFocused = ui.focus === 'tasks';
   const lines: Line[] = [heading(ui, columns)];
   const zones: Zone[] = columns.map((c) => ({ y: 0, x: c.x, end: c.x + c.columns + 1, on: { kind: 'column', column: c.column } }));
-  const matching = ui.snapshot?.matching ?? 0;
-  if (matching === 0) lines.push([space(2), span(nothing(ui), DIM)]);
-  for (let i = 0; i < rows && ui.top + i < matching; i++) {
+  const reach = ui.snapshot?.reach ?? 0;
+  if (reach === 0) lines.push([space(2), span(nothing(ui), DIM)]);
+  for (let i = 0; i < rows && ui.top + i < reach; i++) {
     const at = ui.top + i;
     const row = rowAt(ui, at);
     const line = row === undefined ? fill([space(2), span('…', DIM)], inner) : fill(rowOf(ui, row, columns, at === ui.at), inner);
@@ -36,15 +36,17 @@ export function tasksPane(ui: Ui, rect: Rect, isBoxed: boolean): Block {
       focus: 'tasks',
       title: title(ui),
       right: place(ui, rows),
-      window: { from: ui.top, shown: rows, of: matching },
+      window: { from: ui.top, shown: rows, of: reach },
     },
   );
 }
 
+const NOTHING_MATCHES = 'nothing matches: Esc clears the filter; -s done shows what is done';
+
 function nothing(ui: Ui): string {
   if (ui.snapshot === null) return '';
   if (ui.snapshot.filterError !== null) return 'the filter cannot be understood';
-  if (ui.filter !== '') return ui.snapshot.isComplete ? 'nothing matches: Esc clears the filter' : 'looking…';
+  if (ui.filter !== '') return ui.snapshot.isComplete ? NOTHING_MATCHES : 'looking…';
   return ui.snapshot.isComplete ? 'nothing to do: tq submit -- COMMAND' : 'looking…';
 }
 
@@ -63,9 +65,10 @@ function title(ui: Ui): Line {
 }
 
 function place(ui: Ui, rows: number): Line {
-  const matching = ui.snapshot?.matching ?? 0;
-  if (matching <= rows) return [];
-  return [span(`${thousands(ui.top + 1)}-${thousands(Math.min(matching, ui.top + rows))} of ${thousands(matching)}`, DIM)];
+  const { reach = 0, matching = 0 } = ui.snapshot ?? {};
+  if (reach <= rows) return [];
+  const of = `${reach < matching ? 'the first ' : ''}${thousands(reach)}`;
+  return [span(`${thousands(ui.top + 1)}-${thousands(Math.min(reach, ui.top + rows))} of ${of}`, DIM)];
 }
 
 function heading(ui: Ui, columns: readonly Placed[]): Line {
@@ -160,7 +163,9 @@ function infoCell(row: Row, columns: number): Line {
   const bar = Math.min(MOST_BAR, Math.max(LEAST_BAR, Math.floor(columns * 0.33)));
   if (row.counts !== null) {
     const told = countsText(row.counts, columns - bar - 1);
-    const rest = [row.info].filter((part) => part !== '' && !told.includes(part)).map((part) => `  ${visible(part)}`);
+    const rest = [row.info]
+      .filter((part) => part !== '' && !IN_COUNTS.test(part) && !told.includes(part))
+      .map((part) => `  ${visible(part)}`);
     return fill([...countsBar(row.counts, bar), space(1), span(told), ...rest.map((part) => span(part, DIM))], columns);
   }
   if (row.state === 'running' && row.percent !== null) {

@@ -60,6 +60,9 @@ export function progressBar(percent: number, columns: number, style: Style = { f
   return [span('━'.repeat(full), style), span('─'.repeat(columns - full), DIM)];
 }
 
+/** A reason that says no more than the counts beside it. */
+export const IN_COUNTS = /^\d+ of \d+ failed$/;
+
 /** What of an array or a group has ended how: done, failed, running, and what is still to come, each with a sign of its own. */
 export function countsBar(counts: Readonly<Partial<Record<State, number>>>, columns: number): Line {
   const n = (state: State): number => counts[state] ?? 0;
