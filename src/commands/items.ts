@@ -29,9 +29,6 @@ export function manyOf(flags: SubmitFlags, system: System): ManyDraft | undefine
     throw usage(`--max-fails ${quoted(flags['max-fails'])} goes with --array, --each, --param, --batch or -f`);
   }
   if (way === undefined) return undefined;
-  const other = (['stdin', 'script'] as const).find((name) => flags[name] === '-');
-  if (other !== undefined && flags[way] === '-')
-    throw usage(`--${way} - and --${other} - exclude each other`, 'standard input is read once: one of them takes a file');
   const draft = elements(way, flags, system);
   if (flags['max-fails'] !== undefined) draft.many.maxFails = parseMaxFails(flags['max-fails']);
   return draft;

@@ -8,11 +8,12 @@ import { ringAlarms, sweepGroups } from '../queue/groups.ts';
 import { sweepInbox } from '../queue/inbox.ts';
 import { finishIntents } from '../queue/intent.ts';
 import { sweepTmp } from '../queue/sweep.ts';
-import { holderOf, workerNames } from '../queue/registry.ts';
+import { holderOf, readState, workerNames } from '../queue/registry.ts';
 import { isSetSession, judgeSession } from '../queue/session.ts';
 import { publishSpool, spooledSessions } from '../queue/spool.ts';
 import { forget, lookEveryMs, observe, undertake } from '../queue/undertake.ts';
 import { killAll, leftovers } from './proc.ts';
+import { publishState } from './heartbeat.ts';
 import { heartbeatMs } from './machine.ts';
 import { sweepScratch } from './scratch.ts';
 import { sayOnce, wake, type Worker } from './worker.ts';
@@ -119,4 +120,14 @@ async function watchPeers(w: Worker): Promise<void> {
       sayOnce(w, `burying ${session}`, error);
     }
   }
+  await keepState(w);
+}
+
+/** One that had this name before and stood still in the middle of a write may finish it any time: then the state is written again. */
+async function keepState(w: Worker): Promise<void> {
+  const { session, options } = w;
+  if (session === '' || (await readState(w.q, options.name))?.session === session) return;
+  if ((await holderOf(w.q, options.name)) !== session || w.session !== session) return;
+  w.written = '';
+  await publishState(w);
 }

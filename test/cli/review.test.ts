@@ -294,13 +294,36 @@ describe('names and requests', () => {
     first.signal('SIGCONT');
     await first.ended;
     expect(sessions(farm)).toEqual([now]);
-    expect(stated()).toMatchObject({ session: now, state: 'awake' });
+    // It may have stood still in the middle of writing its state.
+    await until(
+      () => stated().session === now && stated().state === 'awake',
+      () => 'the state is that of the other one',
+    );
     const id = await farm.submit('--', 'true');
     await farm.reaches(id, 'done');
   });
 });
 
 describe('ends', () => {
+  it('C2: a state that one who had the name before writes late is written again', async () => {
+    const farm = await makeFarm({ lease: 3000 });
+    await farm.worker(['--name', 'w1']);
+    const file = path.join(farm.queue, 'workers', 'w1', 'state.json');
+    const stated = (): { session: string; state: string } =>
+      JSON.parse(fs.readFileSync(file, 'utf8')) as { session: string; state: string };
+    await until(
+      () => stated().state === 'awake',
+      () => 'it is awake',
+    );
+    const now = stated();
+    fs.writeFileSync(`${file}.late`, JSON.stringify({ ...now, session: 'w1.1.0-aaaaaaa-bbbbb-ccccc-dddd', state: 'asleep' }));
+    fs.renameSync(`${file}.late`, file);
+    await until(
+      () => stated().session === now.session && stated().state === 'awake',
+      () => 'its own state is there again',
+    );
+  });
+
   it('B12: a child killed by KILL is signaled, however short the lease is and however seldom the worker polls', async () => {
     const farm = await makeFarm({ lease: 3000 });
     await farm.worker(['--poll', '2s']);
