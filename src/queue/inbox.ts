@@ -104,19 +104,22 @@ export async function recoverTaken(q: Queue, taken: string): Promise<'submitted'
 
 /**
  * Afterwards what is staged under this name has been published, or never will be. A staged task is moved away; where there is none a
- * directory takes its place, which a late worker runs into. A crash in between leaves what the next one finds.
+ * directory takes its place, which a late worker can neither create nor link. A crash in between leaves what the next one finds.
  */
 async function fence(q: Queue, staged: string): Promise<void> {
+  const away = (): string => `${q.lay.swept}/${baseOf(stagingPath(q, '.task'))}`;
   for (;;) {
+    // Where a late worker would take it back from.
+    await move(q, `${q.lay.swept}/${baseOf(staged)}`, away());
     try {
       await q.fsx.mkdir(staged);
       return;
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
     }
-    const away = `${q.lay.swept}/${baseOf(stagingPath(q, '.task'))}`;
-    // Gone: published meanwhile. A file: it was staged and not published. Else the fence of an earlier look, which is put up again.
-    if ((await move(q, staged, away)) === 'moved' && !(await q.fsx.stat(away)).isDirectory) return;
+    const there = away();
+    // Gone: published meanwhile. A file: it was staged. Else the fence of an earlier look, which is put up again.
+    if ((await move(q, staged, there)) === 'moved' && !(await q.fsx.stat(there)).isDirectory) return;
   }
 }
 

@@ -12,7 +12,7 @@ import { spanOf } from '../task/array.ts';
 import { noteServerTime } from './clock.ts';
 import type { Queue } from './open.ts';
 import { ring } from './signal.ts';
-import { discard, isAmbiguous, LOOKS, readIfThere, replace, stagingPath } from './steps.ts';
+import { discard, isAmbiguous, LOOKS, readIfThere, replace, stagingPath, unlinkQuietly } from './steps.ts';
 import { formatTask, freePlace } from './task-file.ts';
 
 export interface Submitted {
@@ -146,19 +146,26 @@ export async function blob(q: Queue, data: string | Uint8Array, suffix: string, 
 
 /**
  * Publishes a staged task by one rename. ENOENT with the staging file still there: the bucket was missing or swept away;
- * gone: a sweeper took it to `swept/` (taken back, tried again), or else the reply was lost and it is in.
+ * gone: a sweeper took it to `swept/` (taken back, tried again), or else the reply was lost and it is in. One with an id of its own
+ * is published by a link, which a directory in its place refuses; the staging file goes afterwards, or is swept.
  */
 export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
   const { fsx, lay } = q;
   if (place.state === 'queued') await defineLane(q, s.task);
   const target = lay.entry(place, entryIdOf(s.task), 0);
+  const isOnce = s.path === onceStaged(q, s.task.id);
   for (let look = 0; ; look++) {
     let last: unknown;
     try {
-      await fsx.rename(s.path, target);
+      await (isOnce ? fsx.link(s.path, target) : fsx.rename(s.path, target));
       break;
     } catch (error) {
       last = error;
+      const code = errnoOf(error);
+      // The id is its own: there it is.
+      if (isOnce && code === 'EEXIST') break;
+      // A directory: its file was given back.
+      if (isOnce && (code === 'EPERM' || code === 'EISDIR')) throw Object.assign(new Error(`EEXIST: ${s.path}`), { code: 'EEXIST' });
       if (!isAmbiguous(error)) {
         await discard(q, s.path);
         throw error;
@@ -182,8 +189,11 @@ export async function commit(q: Queue, s: Staged, place: Place): Promise<void> {
       if (!isGone(error)) throw error;
     }
     if ((await listOrEmpty(fsx, lay.tmp, true)).includes(name)) continue;
+    // Neither here nor there: a rename that was done. A link leaves it here, so somebody has taken it away for good.
+    if (isOnce) throw last;
     break;
   }
+  if (isOnce) await unlinkQuietly(fsx, s.path);
   q.journal?.step(submission(s.task, place.state));
   try {
     await fsx.fsyncDir(parentOf(target));

@@ -18,7 +18,9 @@ export async function sweepTmp(q: Queue, staleMs = STALE_MS, sweptMs = SWEPT_MS)
   const now = await serverNow(q);
   let swept = 0;
   let deleted = 0;
-  for (const name of await olderThan(q, q.lay.tmp, now - staleMs, now - Math.min(staleMs, TAKEN_MS))) {
+  const old = await olderThan(q, q.lay.tmp, now - staleMs, now - Math.min(staleMs, TAKEN_MS));
+  // Files of the inbox first: what is staged of them is settled with them.
+  for (const name of old.toSorted((a, b) => Number(b.includes(FROM_INBOX)) - Number(a.includes(FROM_INBOX)))) {
     try {
       if (name.includes(FROM_INBOX)) {
         if ((await recoverTaken(q, name)) !== 'unknown') continue;

@@ -446,7 +446,7 @@ describe('the inbox', () => {
 
   it.each([
     ['before it staged the task', 'create'],
-    ['before it published the task', 'rename'],
+    ['before it published the task', 'link'],
   ] as const)('L5: a worker that was stopped %s, and goes on when its file was given back, submits nothing', async (_when, where) => {
     const q0 = await queue();
     submitting();
@@ -455,14 +455,39 @@ describe('the inbox', () => {
     const stopped = new Promise<undefined>((resolve) => (goOn = () => resolve(undefined)));
     let reached = false;
     const slow = await open(q0.dir, {
-      fault: (op, at) => {
-        if (op !== where || !at.includes('/once.') || reached) return undefined;
+      fault: (op, at, target) => {
+        if (op !== where || !(op === 'link' ? target! : at).includes('/once.') || reached) return undefined;
         reached = true;
         return stopped;
       },
     });
     const late = sweepInbox(slow, () => undefined);
     await vi.waitUntil(() => reached, SOON);
+    await vi.waitUntil(async () => (await sweepTmp(q0, 1, 1e9), listed(q0.lay.inbox).length === 1), SOON);
+    await sweepInbox(q0, () => undefined);
+    goOn();
+    await late;
+    expect(tasksIn(q0)).toHaveLength(1);
+    expect(listed(q0.lay.quarantine)).toEqual([]);
+  });
+
+  it('L5: nor does one whose staged task was swept before its file was given back', async () => {
+    const q0 = await queue();
+    submitting();
+    write(`${q0.lay.inbox}/a.json`, '{"command":["true"]}');
+    let goOn: () => void = () => undefined;
+    const stopped = new Promise<undefined>((resolve) => (goOn = () => resolve(undefined)));
+    let staged = '';
+    const slow = await open(q0.dir, {
+      fault: (op, _at, target) => {
+        if (op !== 'link' || target?.includes('/once.') !== true || staged !== '') return undefined;
+        staged = target;
+        return stopped;
+      },
+    });
+    const late = sweepInbox(slow, () => undefined);
+    await vi.waitUntil(() => staged !== '', SOON);
+    fs.renameSync(staged, `${q0.lay.swept}/${path.basename(staged)}`);
     await vi.waitUntil(async () => (await sweepTmp(q0, 1, 1e9), listed(q0.lay.inbox).length === 1), SOON);
     await sweepInbox(q0, () => undefined);
     goOn();
