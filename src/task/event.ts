@@ -179,9 +179,22 @@ function isOver(state: State | null | undefined): boolean {
 
 /** The same step was told already: two who helped each other both saw it. */
 function isTold(told: readonly Step[], step: Found, known: Known): boolean {
+  // A start raises the number.
+  if (step.to === 'running' && step.attempt <= known.attempt) return true;
   if (step.from === undefined) return step.to === known.state;
   if (step.from === known.state || step.attempt !== known.attempt) return false;
-  return told.some((s) => s.attempt === step.attempt && s.from === step.from && s.to === step.to);
+  // What does not run may go to and fro without a new number.
+  const mayRepeat = isPending(step.from) && isPending(step.to);
+  return told.some(
+    (s) => s.attempt === step.attempt && s.from === step.from && s.to === step.to && !(mayRepeat && Math.abs(s.at - step.at) > TWICE_MS),
+  );
+}
+
+/** Two tellers of one step are no further apart, ms: the one that was slower lost a race. */
+const TWICE_MS = 500;
+
+function isPending(state: State | null): boolean {
+  return state !== null && state !== 'running' && !isTerminal(state);
 }
 
 /** A step, with those before it that nobody saw; nothing when no way leads to it. Never earlier than what is known. */

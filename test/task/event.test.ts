@@ -70,6 +70,11 @@ describe('arrange', () => {
     );
   });
 
+  it('tells a start once, though its second line comes after an end that let the task go on', () => {
+    const life = [step(null, 'queued', 0, 1000), step('queued', 'running', 1, 2000), step('running', 'queued', 1, 3000)];
+    expect(words(arrange([...life, { ...life[1]!, at: 2001 }], [], BEFORE))).toBe(words(life));
+  });
+
   it('takes the order from attempts and from what follows from what, not from clocks that differ', () => {
     const life = [
       step(null, 'queued', 0, 1000),

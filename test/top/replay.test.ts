@@ -9,8 +9,9 @@ const ASK: Ask = { filter: '', sort: null, reverse: false, offset: 0, rows: 30, 
 describe('replay', () => {
   it('each task is in the states that it went through, in their order, and the last picture is the present', async () => {
     const farm = await makeFarm();
-    const good = await farm.submit('-n', 'good', '--', 'true');
-    const bad = await farm.submit('-n', 'bad', '--', 'false');
+    // Longer than the two milliseconds from one look to the next.
+    const good = await farm.submit('-n', 'good', '--', 'sleep', '0.05');
+    const bad = await farm.submit('-n', 'bad', '-c', 'sleep 0.05; false');
     const held = await farm.submit('--hold', '--', 'echo', 'later');
     const array = await farm.submit('--array', '1-12', '--', 'true');
     await farm.ok(['worker', '--until-empty', '--poll', '20ms', '-j', '1']);
