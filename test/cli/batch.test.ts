@@ -170,7 +170,7 @@ describe('G6: a batch', () => {
       }
     }
     expect(outcomes).toEqual(new Set([0, 4]));
-  });
+  }, 180_000);
 
   it('G6: a worker publishes and runs what a killed submit had committed', async () => {
     for (let call = 1; ; call++) {
