@@ -120,8 +120,11 @@ async function watchPeers(w: Worker): Promise<void> {
       sayOnce(w, `burying ${session}`, error);
     }
   }
-  await keepState(w);
+  if (w.observer.looks % STATE_EVERY === 0) await keepState(w);
 }
+
+/** Looks at peers from one look at the own state to the next. */
+const STATE_EVERY = 6;
 
 /** One that had this name before and stood still in the middle of a write may finish it any time: then the state is written again. */
 async function keepState(w: Worker): Promise<void> {
