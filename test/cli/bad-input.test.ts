@@ -67,8 +67,10 @@ describe('lists', () => {
 describe('words', () => {
   it('F1: the queues of a worker are names, and at least one', async () => {
     const farm = await makeFarm();
-    for (const text of ['', ',', 'a,', 'a b', 'a/b', '*', '..'])
-      await refuses(farm, ['worker', '--queue', text, '--until-empty'], 2, '--queue: ');
+    const refused = (text: string, why: string): Promise<void> =>
+      refuses(farm, ['worker', '--queue', text, '--until-empty'], 2, `--queue: ${why}: '${text}'`);
+    for (const text of ['', ',', 'a,']) await refused(text, 'a name is missing');
+    for (const text of ['a b', 'a/b', '*', '..']) await refused(text, 'not a queue name');
   });
 
   it('F4: what is no label expression is named, and an empty term', async () => {

@@ -11,28 +11,9 @@ import { initQueue, openQueue, type Queue } from '../../src/queue/open.ts';
 import { submitTask } from '../../src/queue/submit.ts';
 import type { TaskDraft } from '../../src/task/build.ts';
 import type { State } from '../../src/task/types.ts';
+import { draft } from './harness.ts';
 
 const CHILDREN = 500;
-
-function draft(fields: Partial<TaskDraft> = {}): TaskDraft {
-  return {
-    queue: 'default',
-    priority: 0,
-    command: ['true'],
-    cwd: '/',
-    env: {},
-    envMode: 'min',
-    submittedBy: { user: 'test', host: 'test' },
-    submitDir: '/',
-    retries: 0,
-    backoff: { kind: 'none' },
-    jitter: false,
-    graceMs: 1000,
-    onLost: 'requeue',
-    split: false,
-    ...fields,
-  };
-}
 
 /** A queue whose calls are counted by kind. */
 async function counted(): Promise<{ q: Queue; calls: Map<FsOp, number>; dir: string }> {
